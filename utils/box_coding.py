@@ -1,0 +1,82 @@
+"""How RetinaFace's outputs encode boxes and landmarks relative to anchors (as in SSD, Liu 2016).
+
+The functions take NumPy arrays or TensorFlow tensors, float32, and return the same kind. Leading
+dimensions broadcast: codes (B, A, 4) go with anchors (A, 4). Boxes, landmarks and anchors share one
+unit, in practice fractions of the image. The variances are (centres and landmarks, log sizes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+VARIANCES = (0.1, 0.2)
+
+# Smallest box side, as a fraction of its anchor's, that is encoded: log(0) would be infinite.
+_SMALLEST = 1e-6
+
+
+def encode_boxes(boxes, anchors, variances: Sequence[float] = VARIANCES):
+    """Encodes boxes (..., A, 4) xyxy against anchors (A, 4) xyxy.
+
+    Returns:
+        (..., A, 4): centre offsets in anchor sides / variances[0], then the logarithms of the
+        relative width and height / variances[1]. A box without width or height stays finite.
+    """
+    anchor_center, anchor_size = _center_size(anchors)
+    center, size = _center_size(boxes)
+    offset = (center - anchor_center) / (anchor_size * variances[0])
+    relative = size / anchor_size
+    ops = _ops(relative)
+    return _join([offset, ops.log(ops.maximum(relative, _SMALLEST)) / variances[1]])
+
+
+def decode_boxes(codes, anchors, variances: Sequence[float] = VARIANCES):
+    """Inverts `encode_boxes`: codes (..., A, 4) -> boxes (..., A, 4) xyxy."""
+    anchor_center, anchor_size = _center_size(anchors)
+    center = anchor_center + codes[..., :2] * variances[0] * anchor_size
+    half = anchor_size * _ops(codes).exp(codes[..., 2:] * variances[1]) / 2
+    return _join([center - half, center + half])
+
+
+def encode_landmarks(landmarks, anchors, variances: Sequence[float] = VARIANCES):
+    """Encodes landmarks (..., A, 10), flat x1, y1, ..., x5, y5, against anchors (A, 4) xyxy.
+
+    Returns:
+        (..., A, 10): offsets from the anchor's centre in anchor sides / variances[0].
+    """
+    center, size = _five_times(anchors)
+    return (landmarks - center) / (size * variances[0])
+
+
+def decode_landmarks(codes, anchors, variances: Sequence[float] = VARIANCES):
+    """Inverts `encode_landmarks`: codes (..., A, 10) -> flat landmarks (..., A, 10)."""
+    center, size = _five_times(anchors)
+    return center + codes * variances[0] * size
+
+
+def _center_size(boxes):
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return (low + high) / 2, high - low
+
+
+def _five_times(anchors):
+    center, size = _center_size(anchors)
+    return _join([center] * 5), _join([size] * 5)
+
+
+def _ops(array):
+    if isinstance(array, np.ndarray):
+        return np
+    from tensorflow import math
+
+    return math
+
+
+def _join(parts):
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts, axis=-1)
+    import tensorflow as tf
+
+    return tf.concat(parts, axis=-1)
