@@ -1,0 +1,102 @@
+"""Inception-ResNet-v1 (Szegedy et al., 2016, arXiv:1602.07261) as FaceNet uses it."""
+
+from keras import layers
+
+from nets.layers import BatchNormalization, Scale
+
+
+def _norm(x, name):
+    return BatchNormalization(momentum=0.995, scale=False, name=name)(x)
+
+
+def _conv(x, filters, kernel_size, name, strides=1, padding="same"):
+    x = layers.Conv2D(
+        filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name
+    )(x)  # fmt: skip
+    x = _norm(x, f"{name}_BatchNorm")
+    return layers.Activation("relu", name=f"{name}_Activation")(x)
+
+
+def _residual(x, branches, scale, name, activate=True):
+    """Adds the scaled 1x1 projection of the concatenated branches to the block's input."""
+    mixed = layers.Concatenate(name=f"{name}_Concatenate")(branches)
+    up = layers.Conv2D(x.shape[-1], 1, name=f"{name}_Conv2d_1x1")(mixed)
+    up = Scale(scale, name=f"{name}_Scale")(up)
+    x = layers.Add(name=f"{name}_Add")([x, up])
+    return layers.Activation("relu", name=f"{name}_Activation")(x) if activate else x
+
+
+def _block35(x, name):
+    branch_0 = _conv(x, 32, 1, f"{name}_Branch_0_Conv2d_1x1")
+    branch_1 = _conv(x, 32, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+    branch_1 = _conv(branch_1, 32, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
+    branch_2 = _conv(x, 32, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
+    branch_2 = _conv(branch_2, 32, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
+    branch_2 = _conv(branch_2, 32, 3, f"{name}_Branch_2_Conv2d_0c_3x3")
+    return _residual(x, [branch_0, branch_1, branch_2], 0.17, name)
+
+
+def _factorised_block(x, filters, length, scale, name, activate=True):
+    """Block17 (1x7, 7x1) and Block8 (1x3, 3x1): one asymmetric pair in the second branch."""
+    branch_0 = _conv(x, filters, 1, f"{name}_Branch_0_Conv2d_1x1")
+    branch_1 = _conv(x, filters, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+    branch_1 = _conv(branch_1, filters, (1, length), f"{name}_Branch_1_Conv2d_0b_1x{length}")
+    branch_1 = _conv(branch_1, filters, (length, 1), f"{name}_Branch_1_Conv2d_0c_{length}x1")
+    return _residual(x, [branch_0, branch_1], scale, name, activate)
+
+
+def _reduction_a(x, name="Mixed_6a"):
+    strided = {"strides": 2, "padding": "valid"}
+    branch_0 = _conv(x, 384, 3, f"{name}_Branch_0_Conv2d_1a_3x3", **strided)
+    branch_1 = _conv(x, 192, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+    branch_1 = _conv(branch_1, 192, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
+    branch_1 = _conv(branch_1, 256, 3, f"{name}_Branch_1_Conv2d_1a_3x3", **strided)
+    pool = layers.MaxPooling2D(3, strides=2, name=f"{name}_Branch_2_MaxPool_1a_3x3")(x)
+    return layers.Concatenate(name=name)([branch_0, branch_1, pool])
+
+
+def _reduction_b(x, name="Mixed_7a"):
+    strided = {"strides": 2, "padding": "valid"}
+    branch_0 = _conv(x, 256, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
+    branch_0 = _conv(branch_0, 384, 3, f"{name}_Branch_0_Conv2d_1a_3x3", **strided)
+    branch_1 = _conv(x, 256, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
+    branch_1 = _conv(branch_1, 256, 3, f"{name}_Branch_1_Conv2d_1a_3x3", **strided)
+    branch_2 = _conv(x, 256, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
+    branch_2 = _conv(branch_2, 256, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
+    branch_2 = _conv(branch_2, 256, 3, f"{name}_Branch_2_Conv2d_1a_3x3", **strided)
+    pool = layers.MaxPooling2D(3, strides=2, name=f"{name}_Branch_3_MaxPool_1a_3x3")(x)
+    return layers.Concatenate(name=name)([branch_0, branch_1, branch_2, pool])
+
+
+def inception_resnetv1(inputs, embedding_size=128, keep_probability=0.5, symmetric=False):
+    """Builds Inception-ResNet-v1, 128-D as in the Keras FaceNet or 512-D as in TensorFlow's.
+
+    Args:
+        inputs: (B, 160, 160, 3) tensor, normalised.
+        embedding_size: D, 128 or 512 in the published networks.
+        keep_probability: of the dropout before the embedding.
+        symmetric: of no effect: every strided convolution is "valid", the same in PyTorch.
+
+    Returns:
+        (B, D) embedding before L2 normalisation.
+    """
+    x = _conv(inputs, 32, 3, "Conv2d_1a_3x3", strides=2, padding="valid")  # 79 x 79 x 32
+    x = _conv(x, 32, 3, "Conv2d_2a_3x3", padding="valid")  # 77 x 77 x 32
+    x = _conv(x, 64, 3, "Conv2d_2b_3x3")  # 77 x 77 x 64
+    x = layers.MaxPooling2D(3, strides=2, name="MaxPool_3a_3x3")(x)  # 38 x 38 x 64
+    x = _conv(x, 80, 1, "Conv2d_3b_1x1", padding="valid")  # 38 x 38 x 80
+    x = _conv(x, 192, 3, "Conv2d_4a_3x3", padding="valid")  # 36 x 36 x 192
+    x = _conv(x, 256, 3, "Conv2d_4b_3x3", strides=2, padding="valid")  # 17 x 17 x 256
+    for i in range(1, 6):
+        x = _block35(x, f"Block35_{i}")  # 17 x 17 x 256
+    x = _reduction_a(x)  # 8 x 8 x 896
+    for i in range(1, 11):
+        x = _factorised_block(x, 128, 7, 0.1, f"Block17_{i}")  # 8 x 8 x 896
+    x = _reduction_b(x)  # 3 x 3 x 1792
+    for i in range(1, 6):
+        x = _factorised_block(x, 192, 3, 0.2, f"Block8_{i}")  # 3 x 3 x 1792
+    x = _factorised_block(x, 192, 3, 1.0, "Block8_6", activate=False)  # 3 x 3 x 1792
+    x = layers.GlobalAveragePooling2D(name="AvgPool")(x)  # 1792
+    x = layers.Dropout(1.0 - keep_probability, name="Dropout")(x)
+    x = layers.Dense(embedding_size, use_bias=False, name="Bottleneck")(x)  # D
+    return _norm(x, "Bottleneck_BatchNorm")

@@ -1,0 +1,56 @@
+"""Improved residual network of ArcFace (Duta et al., 2020, arXiv:2004.04989; ArcFace's "IR-50")."""
+
+from keras import layers
+
+from nets.layers import BatchNormalization, PReLU, strided_padding
+from nets.mobilenet import flat_embedding
+
+# stage number -> (filters, blocks)
+IRESNET50 = {2: (64, 3), 3: (128, 4), 4: (256, 14), 5: (512, 3)}
+
+
+def _norm(x, name):
+    return BatchNormalization(epsilon=1e-5, name=name)(x)
+
+
+def _shortcut(x, filters, name):
+    x = layers.Conv2D(filters, 1, strides=2, use_bias=False, name=f"res{name}_branch1")(x)
+    return _norm(x, f"bn{name}_branch1")
+
+
+def _block(x, filters, stride, name, symmetric):
+    """BN - conv - BN - PReLU - conv - BN, added to the input or its strided projection."""
+    y = _norm(x, f"bn{name}_branch2")
+    y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"res{name}_branch2a")(y)
+    y = _norm(y, f"bn{name}_branch2a")
+    y = PReLU(name=f"prelu{name}_branch2a")(y)
+    conv_name = f"res{name}_branch2b"
+    padding = "same"
+    if stride == 2:
+        y, padding = strided_padding(y, 3, symmetric, conv_name)
+    y = layers.Conv2D(
+        filters, 3, strides=stride, padding=padding, use_bias=False, name=conv_name
+    )(y)  # fmt: skip
+    y = _norm(y, f"bn{name}_branch2b")
+    shortcut = _shortcut(x, filters, name) if stride == 2 else x
+    return layers.Add(name=f"add{name}")([y, shortcut])
+
+
+def iresnet50(inputs, embedding_size=512, keep_probability=0.5, symmetric=False):
+    """Builds iResNet-50.
+
+    Args:
+        inputs: (B, 112, 112, 3) tensor, normalised "symmetric".
+        embedding_size: D.
+        keep_probability: of the dropout before the embedding.
+        symmetric: pad strided convolutions as PyTorch does.
+
+    Returns:
+        (B, D) embedding before L2 normalisation.
+    """
+    x = layers.Conv2D(64, 3, padding="same", use_bias=False, name="conv1")(inputs)
+    x = PReLU(name="conv1_prelu")(_norm(x, "bn_conv1"))  # 112 x 112 x 64
+    for stage, (filters, blocks) in IRESNET50.items():
+        for i in range(blocks):  # 56, 28, 14, 7 pixels wide after the stages
+            x = _block(x, filters, 2 if i == 0 else 1, f"{stage}{chr(ord('a') + i)}", symmetric)
+    return flat_embedding(x, embedding_size, keep_probability)

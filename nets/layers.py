@@ -1,0 +1,110 @@
+"""Keras layers with the weights of the stock ones and cheaper TensorFlow kernels."""
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+PACKAGE = "faces"
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation that runs TensorFlow's fused kernel on (B, H, W, C) inputs.
+
+    Weights, names, settings and inference results are those of the Keras layer, which takes about
+    ten element-wise ops instead. As in Keras 2, the moving variance is updated with the unbiased
+    batch variance. Inputs of another rank, and a synchronized layer, take the Keras path.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalises `inputs` over all axes but the last; statistics are always float32."""
+        fusible = len(inputs.shape) == 4 and self.axis in (-1, 3) and not self.synchronized
+        if not fusible or mask is not None:
+            return super().call(inputs, training=training, mask=mask)
+        channels = inputs.shape[-1]
+        scale = ops.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
+        offset = ops.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        if not (training and self.trainable):
+            outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+                inputs,
+                scale,
+                offset,
+                ops.convert_to_tensor(self.moving_mean),
+                ops.convert_to_tensor(self.moving_variance),
+                epsilon=self.epsilon,
+                is_training=False,
+            )
+            return outputs
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, scale, offset, epsilon=self.epsilon, is_training=True
+        )
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class PReLU(keras.layers.PReLU):
+    """Parametric ReLU, max(x, 0) + alpha * min(x, 0), one slope a channel (He et al., 2015)."""
+
+    def __init__(self, shared_axes=(1, 2), alpha_initializer=None, **kwargs):
+        """Starts at the slope 0.25 that the paper uses."""
+        initializer = alpha_initializer or keras.initializers.Constant(0.25)
+        super().__init__(shared_axes=shared_axes, alpha_initializer=initializer, **kwargs)
+
+    def call(self, inputs):
+        """Applies the slope to the negative part."""
+        return ops.maximum(inputs, 0) + self.alpha * ops.minimum(inputs, 0)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class UpsampleLike(keras.layers.Layer):
+    """Resizes a feature map to the height and width of another by nearest neighbour."""
+
+    def call(self, inputs):
+        """Takes [source (B, h, w, C), target (B, H, W, _)] and returns (B, H, W, C)."""
+        source, target = inputs
+        return tf.image.resize(source, tf.shape(target)[1:3], method="nearest")
+
+    def compute_output_shape(self, input_shape):
+        """Returns the target's batch, height and width with the source's channels."""
+        source, target = input_shape
+        return (*target[:3], source[3])
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Scale(keras.layers.Layer):
+    """Multiplies by a constant: the residual scaling of Inception-ResNet (Szegedy et al., 2016)."""
+
+    def __init__(self, factor, **kwargs):
+        """`factor` is a float."""
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs):
+        """Returns inputs * factor."""
+        return inputs * self.factor
+
+    def get_config(self):
+        """Returns the settings that rebuild the layer."""
+        return {**super().get_config(), "factor": self.factor}
+
+
+def strided_padding(x, kernel_size, symmetric, name):
+    """Pads the input of a convolution of stride 2 and says how the convolution must pad.
+
+    On even sizes TensorFlow's "same" pads the end only, PyTorch pads both sides; weights trained
+    with one give wrong features under the other.
+
+    Args:
+        x: (B, H, W, C) feature map.
+        kernel_size: odd kernel size of the convolution that follows.
+        symmetric: True to pad as PyTorch does, False for TensorFlow's "same".
+        name: name of the convolution; the padding layer is called `<name>_pad`.
+
+    Returns:
+        The feature map, padded or not, and the `padding` argument of the convolution.
+    """
+    if not symmetric:
+        return x, "same"
+    return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"

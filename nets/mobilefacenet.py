@@ -1,0 +1,68 @@
+"""MobileFaceNet (Chen et al., 2018, arXiv:1804.07573)."""
+
+from keras import layers
+
+from nets.layers import BatchNormalization, PReLU, strided_padding
+
+
+def _norm(x, name):
+    return BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)
+
+
+def _conv(x, filters, name, activate=True):
+    x = layers.Conv2D(filters, 1, use_bias=False, name=name)(x)
+    x = _norm(x, name)
+    return PReLU(name=f"{name}_prelu")(x) if activate else x
+
+
+def _depthwise(x, stride, name, symmetric):
+    padding = "same"
+    if stride == 2:
+        x, padding = strided_padding(x, 3, symmetric, name)
+    x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
+    return PReLU(name=f"{name}_prelu")(_norm(x, name))
+
+
+def _bottleneck(x, expanded, filters, stride, name, symmetric):
+    """Expands, filters each channel, projects; adds the input where the stride is 1."""
+    y = _conv(x, expanded, f"{name}_expand")
+    y = _depthwise(y, stride, f"{name}_dw", symmetric)
+    y = _conv(y, filters, f"{name}_project", activate=False)
+    return layers.Add(name=f"{name}_add")([y, x]) if stride == 1 else y
+
+
+def _residual_stage(x, count, expanded, name, symmetric):
+    for i in range(count):
+        x = _bottleneck(x, expanded, x.shape[-1], 1, f"{name}_{i}", symmetric)
+    return x
+
+
+def mobilefacenet(inputs, embedding_size=128, keep_probability=1.0, symmetric=False):
+    """Builds MobileFaceNet as ArcFace's authors trained it.
+
+    Args:
+        inputs: (B, 112, 112, 3) tensor, normalised "symmetric".
+        embedding_size: D.
+        keep_probability: not used, the network has no dropout; kept so that all backbones share
+            one signature.
+        symmetric: pad strided convolutions as PyTorch does.
+
+    Returns:
+        (B, D) embedding before L2 normalisation.
+    """
+    x, padding = strided_padding(inputs, 3, symmetric, "conv1")
+    x = layers.Conv2D(64, 3, strides=2, padding=padding, use_bias=False, name="conv1")(x)
+    x = PReLU(name="conv1_prelu")(_norm(x, "conv1"))  # 56 x 56 x 64
+    x = _depthwise(x, 1, "conv2_dw", symmetric)  # 56 x 56 x 64
+    x = _bottleneck(x, 128, 64, 2, "conv_23", symmetric)  # 28 x 28 x 64
+    x = _residual_stage(x, 4, 128, "conv_3", symmetric)  # 28 x 28 x 64
+    x = _bottleneck(x, 256, 128, 2, "conv_34", symmetric)  # 14 x 14 x 128
+    x = _residual_stage(x, 6, 256, "conv_4", symmetric)  # 14 x 14 x 128
+    x = _bottleneck(x, 512, 128, 2, "conv_45", symmetric)  # 7 x 7 x 128
+    x = _residual_stage(x, 2, 256, "conv_5", symmetric)  # 7 x 7 x 128
+    x = _conv(x, 512, "sep")  # 7 x 7 x 512
+    x = layers.DepthwiseConv2D(x.shape[1:3], use_bias=False, name="gdc_dw")(x)  # 1 x 1 x 512
+    x = _norm(x, "gdc_dw")
+    x = layers.Conv2D(embedding_size, 1, use_bias=False, name="linear")(x)  # 1 x 1 x 128
+    x = BatchNormalization(epsilon=1e-5, name="embedding")(x)
+    return layers.Flatten(name="flatten")(x)

@@ -1,0 +1,87 @@
+"""MobileNetV1 (Howard et al., 2017, arXiv:1704.04861) and the two face networks built on it."""
+
+from keras import layers
+
+from nets.layers import BatchNormalization, PReLU, strided_padding
+
+# (pointwise filters at width 1.0, stride) of the thirteen depthwise separable blocks
+BLOCKS = (
+    (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1),
+    (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
+)  # fmt: skip
+
+
+def _norm_relu6(x, name, epsilon):
+    x = BatchNormalization(epsilon=epsilon, name=f"{name}_bn")(x)
+    return layers.Activation("relu6", name=f"{name}_relu")(x)
+
+
+def _conv1(x, filters, stride, epsilon, symmetric):
+    padding = "same"
+    if stride == 2:
+        x, padding = strided_padding(x, 3, symmetric, "conv1")
+    x = layers.Conv2D(
+        filters, 3, strides=stride, padding=padding, use_bias=False, name="conv1"
+    )(x)  # fmt: skip
+    return _norm_relu6(x, "conv1", epsilon)
+
+
+def _separable_block(x, number, filters, stride, epsilon, symmetric):
+    name = f"conv_dw_{number}"
+    padding = "same"
+    if stride == 2:
+        x, padding = strided_padding(x, 3, symmetric, name)
+    x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
+    x = _norm_relu6(x, name, epsilon)
+    name = f"conv_pw_{number}"
+    x = layers.Conv2D(filters, 1, padding="same", use_bias=False, name=name)(x)
+    return _norm_relu6(x, name, epsilon)
+
+
+def mobilenet_v1(inputs, width=1.0, first_stride=2, epsilon=1e-3, symmetric=False):
+    """Builds the convolutional part.
+
+    Args:
+        inputs: (B, H, W, 3) tensor, normalised.
+        width: multiplier of all channel counts.
+        first_stride: stride of `conv1`; 2 divides the image by 32 in all, 1 by 16.
+        epsilon: of the batch normalisations.
+        symmetric: pad strided convolutions as PyTorch does.
+
+    Returns:
+        List of the 13 block outputs; with first_stride 2, indices 4, 10 and 12 are the last maps
+        of strides 8, 16 and 32.
+    """
+    x = _conv1(inputs, int(32 * width), first_stride, epsilon, symmetric)
+    outputs = []
+    for number, (filters, stride) in enumerate(BLOCKS, start=1):
+        x = _separable_block(x, number, int(filters * width), stride, epsilon, symmetric)
+        outputs.append(x)
+    return outputs
+
+
+def facenet_mobilenet(inputs, embedding_size=128, keep_probability=0.5, symmetric=False):
+    """MobileNetV1 of the Keras FaceNet: (B, 160, 160, 3) -> embedding before L2 (B, 128)."""
+    x = mobilenet_v1(inputs, symmetric=symmetric)[-1]  # 5 x 5 x 1024
+    x = layers.GlobalAveragePooling2D(name="AvgPool")(x)  # 1024
+    x = layers.Dropout(1.0 - keep_probability, name="Dropout")(x)
+    x = layers.Dense(embedding_size, use_bias=False, name="Bottleneck")(x)  # 128
+    return BatchNormalization(momentum=0.995, scale=False, name="BatchNorm_Bottleneck")(x)
+
+
+def arcface_mobilenet(inputs, embedding_size=512, keep_probability=0.5, symmetric=False):
+    """MobileNetV1 of ArcFace: (B, 112, 112, 3) -> embedding before L2 (B, 512)."""
+    x = mobilenet_v1(inputs, first_stride=1, epsilon=1e-5, symmetric=symmetric)[-1]  # 7 x 7 x 1024
+    x = layers.Conv2D(512, 1, use_bias=False, name="sep")(x)  # 7 x 7 x 512
+    x = BatchNormalization(epsilon=1e-5, name="sep_bn")(x)
+    x = PReLU(name="sep_prelu")(x)
+    return flat_embedding(x, embedding_size, keep_probability)
+
+
+def flat_embedding(x, embedding_size, keep_probability):
+    """ArcFace's last stage (BN - dropout - FC - BN): (B, 7, 7, C) -> (B, embedding_size)."""
+    x = BatchNormalization(epsilon=1e-5, name="bn2")(x)
+    x = layers.Dropout(1.0 - keep_probability, name="dropout")(x)
+    x = layers.Flatten(name="flatten")(x)  # 25088
+    x = layers.Dense(embedding_size, name="linear")(x)
+    return BatchNormalization(epsilon=1e-5, name="features")(x)

@@ -1,0 +1,46 @@
+"""How each family of networks wants its pixels scaled."""
+
+import numpy as np
+import tensorflow as tf
+
+CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+
+
+def _per_image(images):
+    if isinstance(images, np.ndarray):
+        mean = images.mean(axis=(-3, -2, -1), keepdims=True)
+        std = images.std(axis=(-3, -2, -1), keepdims=True)
+        return (images - mean) / np.maximum(std, 1.0 / np.sqrt(np.prod(images.shape[-3:])))
+    return tf.image.per_image_standardization(images)
+
+
+_FORMULAS = {
+    "unit": lambda x: x / 255.0,
+    "symmetric": lambda x: x / 127.5 - 1.0,
+    "fixed": lambda x: (x - 127.5) / 128.0,
+    "per_image": _per_image,
+    "caffe": lambda x: x[..., ::-1] - np.float32(CAFFE_MEAN_BGR),
+}
+NORMALIZATIONS = tuple(_FORMULAS)
+
+
+def normalize(images, kind):
+    """Scales pixels as a network was trained to see them.
+
+    Args:
+        images: (..., H, W, 3) RGB, 0..255, any numeric dtype; NumPy array or tensor.
+        kind: "unit" x / 255 (FaceNet in Keras), "symmetric" (x / 255 - 0.5) / 0.5 (ArcFace),
+            "fixed" (x - 127.5) / 128 and "per_image" (x - mean) / max(std, 1 / sqrt(n)) (FaceNet in
+            TensorFlow), "caffe" BGR minus (103.939, 116.779, 123.68) (RetinaFace).
+
+    Returns:
+        float32 of the same shape, an array for an array and a tensor for a tensor.
+
+    Raises:
+        ValueError: `kind` is not one of NORMALIZATIONS.
+    """
+    if kind not in _FORMULAS:
+        raise ValueError(f"normalization {kind!r} is not one of {', '.join(NORMALIZATIONS)}")
+    if tf.is_tensor(images):
+        return _FORMULAS[kind](tf.cast(images, tf.float32))
+    return _FORMULAS[kind](np.asarray(images, np.float32)).astype(np.float32, copy=False)

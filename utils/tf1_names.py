@@ -1,0 +1,36 @@
+"""Variables of the TensorFlow 1 Inception-ResNet-v1 -> layers of nets/inception_resnetv1.py."""
+
+import re
+
+SCOPE = "InceptionResnetV1/"
+_VARIABLE = re.compile(
+    rf"{SCOPE}(?P<path>.+?)/(?P<norm>BatchNorm/)?"
+    r"(?P<kind>weights|biases|beta|moving_mean|moving_variance)$"
+)
+# order of a layer's arrays in layer.weights
+_ORDER = ("weights", "biases", "beta", "moving_mean", "moving_variance")
+
+
+def is_weight(variable):
+    """Tells whether a checkpoint variable is a weight of the network, not an optimizer slot."""
+    return _VARIABLE.match(variable) is not None
+
+
+def layer_name(path, norm):
+    """Turns "Repeat/block35_1/Branch_0/Conv2d_1x1" into "Block35_1_Branch_0_Conv2d_1x1".
+
+    The last, unscaled block stands alone as "Block8" there and is Block8_6 here.
+    """
+    path = re.sub(r"^Repeat(_\d)?/block", "Block", path)
+    path = re.sub(r"^Block8/", "Block8_6/", path)
+    return path.replace("/", "_") + ("_BatchNorm" if norm else "")
+
+
+def to_keras(arrays):
+    """Groups {variable name: array} into {layer name: [arrays in the order of layer.weights]}."""
+    found = {}
+    for variable, array in arrays.items():
+        match = _VARIABLE.match(variable)
+        name = layer_name(match["path"], match["norm"])
+        found.setdefault(name, {})[match["kind"]] = array
+    return {name: [kinds[k] for k in _ORDER if k in kinds] for name, kinds in found.items()}

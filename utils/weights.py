@@ -1,0 +1,239 @@
+"""Loads, saves, converts and downloads weights.
+
+python -m utils.weights inspect FILE
+python -m utils.weights convert SRC DST.weights.h5
+python -m utils.weights download NAME [--folder model_data]
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import sys
+
+from utils.weight_files import INFO_ATTRIBUTE, WeightFile, read_weight_file
+
+# Keras class name -> the name that Keras 2 counted its layers with
+_AUTOMATIC = {
+    "Conv2D": "conv2d",
+    "DepthwiseConv2D": "depthwise_conv2d",
+    "BatchNormalization": "batch_normalization",
+    "PReLU": "p_re_lu",
+    "Dense": "dense",
+}
+_COUNTED = re.compile(rf"({'|'.join(_AUTOMATIC.values())})(?:_(\d+))?")
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadReport:
+    """What a load did; each list holds "layer/weight" names of the model, or of the file.
+
+    Attributes:
+        format: of the file.
+        loaded: model weights that were set.
+        skipped: model weights that were left as they were (only with skip_mismatch).
+        unused: layers and tensors of the file that the model has no place for.
+    """
+
+    format: str
+    loaded: tuple[str, ...]
+    skipped: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self):
+        text = f"{len(self.loaded)} tensors loaded ({self.format})"
+        for word, names in (("skipped", self.skipped), ("unused", self.unused)):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                text += f", {len(names)} {word}: {', '.join(names[:3])}{more}"
+        return text
+
+
+def load_weights(model, path, skip_mismatch=False):
+    """Sets the weights of a model of nets/ from a file of any supported format.
+
+    Layers are matched by name; automatic names of Keras 2 (conv2d_7) by the order of creation
+    within their class. Nothing is set unless everything fits.
+
+    Args:
+        model: a Keras model of nets/.
+        path: see `utils.weight_files.read_weight_file`, or a WeightFile already read.
+        skip_mismatch: leave weights as they are that the file lacks or has in another shape.
+
+    Returns:
+        A LoadReport.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; damaged; weights of another network (names the
+            first tensor that does not fit).
+    """
+    source = path if isinstance(path, WeightFile) else read_weight_file(path)
+    named = _name_automatic(model, source.layers) if source.format == "keras2" else source.layers
+    matched, skipped = [], []
+    for layer in model.layers:
+        arrays = named.get(layer.name, [])
+        for i, weight in enumerate(layer.weights):
+            name = f"{layer.name}/{weight.name}"
+            array = arrays[i] if i < len(arrays) else None
+            fits = array is not None and tuple(array.shape) == tuple(weight.shape)
+            if fits and len(arrays) == len(layer.weights):
+                matched.append((name, weight, array))
+            elif skip_mismatch:
+                skipped.append(name)
+            else:
+                raise ValueError(_mismatch(model, source, name, weight, array))
+    if not matched:
+        raise ValueError(f"{source.path}: none of its tensors fits the network {model.name}")
+    for _, weight, array in matched:
+        weight.assign(array)
+    used = {name.rsplit("/", 1)[0] for name, _, _ in matched}
+    unused = tuple(name for name in named if name not in used) + source.ignored
+    return LoadReport(source.format, tuple(n for n, _, _ in matched), tuple(skipped), unused)
+
+
+def _mismatch(model, source, name, weight, array):
+    wanted = tuple(weight.shape)
+    network = source.network()
+    hint = f"; the file holds {network} weights" if network not in (None, model.name) else ""
+    if array is None:
+        return f"{source.path}: has nothing for {name} {wanted} of {model.name}{hint}"
+    return (
+        f"{source.path}: {name} has shape {tuple(array.shape)}, {model.name} needs {wanted}{hint}"
+    )
+
+
+def _name_automatic(model, layers):
+    """Renames automatic Keras 2 names to the model's: both sides in order of creation, by class."""
+    from nets.retinaface import PUBLISHED_ORDER
+
+    own = {layer.name for layer in model.layers}
+    counted = {}
+    for name in layers:
+        match = _COUNTED.fullmatch(name)
+        if match and name not in own:
+            counted.setdefault(match[1], []).append((int(match[2] or 0), name))
+    order = {name: i for i, name in enumerate(PUBLISHED_ORDER)}
+    waiting = {}
+    for position, layer in enumerate(model.layers):
+        kind = _AUTOMATIC.get(type(layer).__name__)
+        if kind and layer.weights and layer.name not in layers:
+            created = order.get(layer.name, position)
+            waiting.setdefault(kind, []).append((created, layer.name))
+    renamed = {}
+    for kind, targets in waiting.items():
+        sources = sorted(counted.get(kind, []))
+        renamed |= {s: t for (_, s), (_, t) in zip(sources, sorted(targets), strict=False)}
+    return {renamed.get(name, name): arrays for name, arrays in layers.items()}
+
+
+def save_weights(model, path, **info):
+    """Writes a model's weights to a .weights.h5 file, whole or not at all.
+
+    Args:
+        model: a Keras model of nets/.
+        path: must end in .weights.h5; the folder is made.
+        **info: JSON values kept in the file that say how to build the network: backbone,
+            embedding_size, symmetric, normalization.
+
+    Raises:
+        ValueError: another ending.
+    """
+    import h5py
+
+    path = os.fspath(path)
+    if not path.endswith(".weights.h5"):
+        raise ValueError(f"{path}: the name of a weight file must end in .weights.h5")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = f"{path.removesuffix('.weights.h5')}.{os.getpid()}.tmp.weights.h5"
+    try:
+        model.save_weights(temporary)
+        with h5py.File(temporary, "a") as file:
+            file.attrs[INFO_ATTRIBUTE] = json.dumps(info, ensure_ascii=False)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def build_network(source):
+    """Builds and fills the recognition network or RetinaFace that a weight file was made for.
+
+    Args:
+        source: a WeightFile.
+
+    Returns:
+        (model, LoadReport).
+
+    Raises:
+        ValueError: weights of no network that can be told from the file.
+    """
+    from nets.facenet import facenet
+    from nets.retinaface import RetinaFace
+    from utils.config import cfg_mnet, cfg_re50
+
+    network = source.network()
+    if network is None:
+        raise ValueError(f"{source.path}: cannot tell which network these weights are of")
+    if network.startswith("retinaface"):
+        model = RetinaFace(cfg_re50 if network.endswith("resnet50") else cfg_mnet)
+    else:
+        settings = source.build_settings()
+        model = facenet(
+            backbone=network,
+            embedding_size=settings.get("embedding_size"),
+            symmetric=settings["symmetric"],
+        )
+    return model, load_weights(model, source)
+
+
+def inspect(path):
+    """Returns a text: format, network, tensors and weights of a file, layer by layer."""
+    source = read_weight_file(path)
+    lines = [f"{name}: {', '.join(str(a.shape) for a in v)}" for name, v in source.layers.items()]
+    tensors = sum(len(v) for v in source.layers.values())
+    count = sum(int(a.size) for v in source.layers.values() for a in v)
+    lines.append(
+        f"{source.path}: format {source.format}, network {source.network() or 'unknown'}, "
+        f"{tensors} tensors, {count:,} weights, {len(source.ignored)} ignored"
+    )
+    return "\n".join(lines)
+
+
+def convert(source_path, target_path):
+    """Rewrites a weight file of any format as .weights.h5; returns the LoadReport."""
+    source = read_weight_file(source_path)
+    model, report = build_network(source)
+    detector = model.name.startswith("retinaface")
+    settings = {} if detector else source.build_settings()
+    save_weights(model, target_path, **(settings | {"backbone": model.name}))
+    return report
+
+
+def main(argv=None):
+    """Runs the command line; returns nothing, prints the outcome."""
+    parser = argparse.ArgumentParser(prog="python -m utils.weights", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("inspect", help="list the tensors of a weight file")
+    command.add_argument("file")
+    command = commands.add_parser("convert", help="rewrite any weight file as .weights.h5")
+    command.add_argument("source")
+    command.add_argument("target")
+    command = commands.add_parser("download", help="fetch a published weight file")
+    command.add_argument("name", help="'list' shows the names")
+    command.add_argument("--folder", default="model_data")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "inspect":
+        print(inspect(arguments.file))
+    elif arguments.command == "convert":
+        print(f"{arguments.target}: {convert(arguments.source, arguments.target)}")
+    else:
+        from utils import downloads
+
+        downloads.main(arguments.name, arguments.folder)
+
+
+if __name__ == "__main__":
+    from utils.config import run
+
+    sys.exit(run(main))
