@@ -1,0 +1,206 @@
+"""Finds, aligns and embeds faces; tells whether two photos show the same person."""
+
+import warnings
+
+import numpy as np
+
+from nets.backbones import find_backbone
+from nets.facenet import facenet
+from nets.normalization import normalize
+from utils.alignment import align
+from utils.config import override
+from utils.engine import compile_engine
+from utils.images import letterbox, read_image, resize
+from utils.weight_files import read_weight_file
+from utils.weights import load_weights
+
+DETECTORS = ("retinaface", "mtcnn", None)
+
+
+class NoFaceError(ValueError):
+    """No face where one is needed; the message names the image."""
+
+
+class Facenet:
+    """Face recogniser: an image in, an embedding of unit length out.
+
+    Example:
+        >>> Facenet().detect_image("img/1_001.jpg", "img/1_002.jpg")  # a distance, 0 to 2
+        0.755
+    """
+
+    _defaults = {
+        "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
+        "backbone": "arcface_mobilefacenet",  # a name of nets/backbones.py
+        "input_shape": None,  # height, width, 3 of the network; none: the backbone's own
+        "normalization": None,  # unit, symmetric, fixed, per_image; none: what the weights want
+        "letterbox_image": True,  # a crop keeps its ratio, with grey bars; no: it is stretched
+        "detector": "retinaface",  # retinaface, mtcnn, or none: the image is a face crop already
+        "detector_model_path": None,  # weights of the detector (mtcnn: folder); none: its own
+        "threshold": 1.1,  # largest distance of one person's photos, 0 to 2
+        "batch_size": 32,  # faces that the network sees at once
+        "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    }
+
+    def __init__(self, **overrides):
+        """Builds the network to fit the weights, and the detector.
+
+        Args:
+            **overrides: settings to change, keys of `_defaults`.
+
+        Raises:
+            ValueError: unknown setting, backbone or detector, or weights that do not fit.
+            FileNotFoundError: no weights at model_path.
+        """
+        settings = override(self._defaults, overrides, "Facenet")
+        self.__dict__.update(settings)
+        if self.detector not in DETECTORS:
+            raise ValueError(
+                f"Facenet: detector {self.detector!r} is not retinaface, mtcnn or none"
+            )
+        backbone = find_backbone(self.backbone)
+        weights = read_weight_file(self.model_path)
+        fitting = weights.build_settings()
+        self.input_shape = tuple(self.input_shape or backbone.input_shape)
+        self.normalization = (
+            self.normalization or fitting.get("normalization") or backbone.normalization
+        )
+        self.model = facenet(
+            self.input_shape,
+            backbone=self.backbone,
+            embedding_size=fitting.get("embedding_size"),
+            symmetric=fitting["symmetric"],
+        )
+        self.load_report = load_weights(self.model, weights)
+        self._network = compile_engine(self.model, self.engine)
+        self._detector = self._build_detector()
+
+    def _build_detector(self):
+        path = {} if self.detector_model_path is None else {"model_path": self.detector_model_path}
+        if self.detector == "retinaface":
+            from retinaface import Retinaface
+
+            return Retinaface(enlarge=False, engine=self.engine, **path)
+        if self.detector == "mtcnn":
+            from utils.mtcnn import Mtcnn
+
+            return Mtcnn(engine=self.engine, **path)
+        return None
+
+    def embed(self, images):
+        """Embeds the face of each image.
+
+        With a detector it is the largest face, aligned by its landmarks; if there are several, a
+        warning names the image. Without one the whole image is taken for a face crop.
+
+        Args:
+            images: one image or a list: paths, PIL images or (H, W, 3) uint8 RGB arrays.
+
+        Returns:
+            (N, D) float32, rows of unit length.
+
+        Raises:
+            NoFaceError: the detector finds no face in an image.
+            ImageError: an image cannot be read.
+        """
+        images = _as_list(images)
+        crops = self.face_crops(images)
+        for image, crop in zip(images, crops, strict=True):
+            if crop is None:
+                raise NoFaceError(f"{_name(image)}: no face found")
+        return self.embed_crops(crops)
+
+    def find_faces(self, images):
+        """Finds the face of each image that `embed` takes: the largest.
+
+        Args:
+            images: as for `embed`.
+
+        Returns:
+            A list of Detections of no or one face. Where an image has several, a warning names it.
+
+        Raises:
+            ValueError: there is no detector.
+            ImageError: an image cannot be read.
+        """
+        if self._detector is None:
+            raise ValueError("Facenet: finding faces needs a detector, which is none")
+        images = _as_list(images)
+        found = self._detector.detect_batch(images)
+        for image, faces in zip(images, found, strict=True):
+            if len(faces) > 1:
+                text = f"{_name(image)}: {len(faces)} faces found, the largest is taken"
+                warnings.warn(text, stacklevel=2)
+        return [faces.largest() for faces in found]
+
+    def face_crops(self, images, faces=None):
+        """Cuts out the face of each image, as the network wants it, before normalisation.
+
+        Args:
+            images: as for `embed`.
+            faces: what `find_faces` returned for them; None to find them now.
+
+        Returns:
+            A list of (H, W, 3) uint8 crops; None for an image without a face.
+        """
+        pixels = [read_image(image) for image in _as_list(images)]
+        if self._detector is None:
+            return [self._whole(image) for image in pixels]
+        faces = self.find_faces(images) if faces is None else faces
+        return [
+            self.align(image, found.landmarks[0]) if len(found) else None
+            for image, found in zip(pixels, faces, strict=True)
+        ]
+
+    def align(self, image, landmarks):
+        """Warps the face with these landmarks (5, 2) to the network's input size, uint8."""
+        height, width = self.input_shape[:2]
+        face = align(image, landmarks, max(height, width))
+        return face if height == width else resize(face, (height, width))
+
+    def _whole(self, image):
+        """Fits a whole image to the network's input, as the originals do with face crops."""
+        size = self.input_shape[:2]
+        return letterbox(image, size)[0] if self.letterbox_image else resize(image, size)
+
+    def embed_crops(self, crops):
+        """Embeds faces that are cut out already.
+
+        Args:
+            crops: (N, H, W, 3) uint8 RGB of the network's input size, or a list of such.
+
+        Returns:
+            (N, D) float32, rows of unit length.
+        """
+        batches = [
+            self._network(normalize(np.stack(crops[i : i + self.batch_size]), self.normalization))
+            for i in range(0, len(crops), self.batch_size)
+        ]
+        return (
+            np.concatenate(batches)
+            if batches
+            else np.zeros((0, self.model.output_shape[-1]), np.float32)
+        )
+
+    def detect_image(self, image_1, image_2):
+        """Returns the Euclidean distance, 0 to 2, of the embeddings of two images' faces.
+
+        Up to `threshold` they are taken for the same person.
+        """
+        first, second = self.embed([image_1, image_2])
+        return float(np.linalg.norm(first - second))
+
+
+def _as_list(images):
+    if isinstance(images, (list, tuple)):
+        return images
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        return list(images)
+    return [images]
+
+
+def _name(image):
+    """What to call an image in a message."""
+    if isinstance(image, np.ndarray):
+        return "the image array"
+    return str(getattr(image, "filename", "") or image)

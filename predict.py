@@ -1,0 +1,290 @@
+"""Compares, detects and measures faces: one script, several modes."""
+
+import csv
+import os
+import sys
+import time
+from pathlib import Path
+
+from utils.config import describe, device_name, from_command_line, run
+
+_defaults = {
+    "mode": "verify",  # verify, detect, dir_predict, fps or summary
+    # recognition network; none: the default of facenet.py:
+    "model_path": None,  # weights of the recognition network, any format of the README
+    "backbone": None,  # a name of nets/backbones.py: arcface_mobilefacenet, mobilenet, ...
+    "threshold": None,  # largest distance of one person's photos, 0 to 2
+    # detector; none: the default of retinaface.py:
+    "detector": "retinaface",  # retinaface, mtcnn, or none (verify only: photos are face crops)
+    "detector_model_path": None,  # weights of the detector; mtcnn: folder with det1-3.npy
+    "detector_backbone": None,  # of retinaface: mobilenet or resnet50
+    "confidence": None,  # of retinaface: least score of a face, 0 to 1
+    "nms_iou": None,  # of retinaface: of boxes that overlap more than this, the better one stays
+    "input_shape": None,  # of retinaface: height, width, 3 that a photo is scaled to fit
+    "letterbox_image": None,  # of retinaface: scale to input_shape (yes) or original size (no)
+    # files:
+    "dir_origin_path": "img",  # dir_predict: folder of photos
+    "dir_save_path": "img_out",  # where pictures and tables go
+    "show": True,  # open a window with the picture where there is a display
+    "test_interval": 100,  # fps: how many times a photo is run
+    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+}
+_SAMPLES = {
+    "verify": ["img/1_001.jpg", "img/1_002.jpg"],
+    "detect": ["img/group.jpg"],
+    "fps": ["img/group.jpg"],
+}
+_DETECTOR_KEYS = ("confidence", "nms_iou", "input_shape", "letterbox_image")
+
+
+def main():
+    """Runs the mode of the settings."""
+    modes = {
+        "verify": verify,
+        "detect": detect,
+        "dir_predict": dir_predict,
+        "fps": fps,
+        "summary": summary,
+    }
+    settings = from_command_line(
+        _defaults, __file__, __doc__, positional=("images", "photos, or the folder", "*")
+    )
+    if settings["mode"] not in modes:
+        raise ValueError(f"mode {settings['mode']!r} is not one of {', '.join(modes)}")
+    shown = {key: value for key, value in settings.items() if value is not None}
+    print(describe(shown, f"predict.py on {device_name()}", _defaults))
+    modes[settings["mode"]](settings)
+
+
+def build_facenet(settings):
+    """Returns the Facenet of the settings; keys that are None keep its defaults."""
+    from facenet import Facenet
+
+    keys = ("model_path", "backbone", "threshold", "detector_model_path", "engine")
+    chosen = {key: settings[key] for key in keys if settings[key] is not None}
+    return Facenet(detector=settings["detector"], **chosen)
+
+
+def build_detector(settings):
+    """Returns the Retinaface or Mtcnn of the settings; keys that are None keep its defaults."""
+    path = settings["detector_model_path"]
+    chosen = {"engine": settings["engine"]} | ({} if path is None else {"model_path": path})
+    if settings["detector"] == "mtcnn":
+        from utils.mtcnn import Mtcnn
+
+        return Mtcnn(**chosen)
+    if settings["detector"] != "retinaface":
+        raise ValueError(f"detector {settings['detector']!r}: this mode needs retinaface or mtcnn")
+    from retinaface import Retinaface
+
+    chosen |= {key: settings[key] for key in _DETECTOR_KEYS if settings[key] is not None}
+    if settings["detector_backbone"] is not None:
+        chosen["backbone"] = settings["detector_backbone"]
+    return Retinaface(**chosen)
+
+
+def verify(settings):
+    """Tells whether two photos show the same person, with a picture of both."""
+    facenet = build_facenet(settings)
+    for first, second in photo_groups(settings, 2):
+        distance, picture = compare(facenet, first, second)
+        same = distance <= facenet.threshold
+        verdict = "same person" if same else "different people"
+        print(f"{first} | {second}: {verdict}, distance {distance:.3f}, ", end="")
+        print(f"threshold {facenet.threshold:.3f}")
+        caption = f"{verdict}: distance {distance:.3f}, threshold {facenet.threshold:.3f}"
+        finish(settings, picture(caption, same), f"{first.stem}_{second.stem}_verify.jpg")
+
+
+def compare(facenet, first, second):
+    """Returns the distance of two photos and a function (caption, same) -> picture."""
+    from facenet import NoFaceError
+    from utils.drawing import draw_detections, side_by_side
+    from utils.images import read_image
+
+    photos = [read_image(first), read_image(second)]
+    drawn = photos
+    if facenet.detector is None:
+        crops = facenet.face_crops(photos)
+    else:
+        faces = facenet.find_faces([first, second])
+        for path, found in zip((first, second), faces, strict=True):
+            if not len(found):
+                raise NoFaceError(f"{path}: no face found")
+        crops = facenet.face_crops(photos, faces)
+        drawn = [draw_detections(p, f, [""]) for p, f in zip(photos, faces, strict=True)]
+    embeddings = facenet.embed_crops(crops)
+    distance = float(((embeddings[0] - embeddings[1]) ** 2).sum() ** 0.5)
+
+    def picture(caption, same):
+        return side_by_side(drawn, caption, (0, 128, 0) if same else (190, 0, 0))
+
+    return distance, picture
+
+
+def detect(settings):
+    """Boxes every face of each photo."""
+    from utils.drawing import draw_detections
+    from utils.images import read_image
+
+    detector = build_detector(settings)
+    for (path,) in photo_groups(settings, 1):
+        image = read_image(path)
+        faces = detector.detect(image)
+        print(f"{path}: {len(faces) or 'no'} face{'' if len(faces) == 1 else 's'} found")
+        for row in faces.to_array():
+            print("  x1 {:.0f}  y1 {:.0f}  x2 {:.0f}  y2 {:.0f}  score {:.3f}".format(*row[:5]))
+        finish(settings, draw_detections(image, faces), f"{path.stem}_detect.jpg")
+
+
+def dir_predict(settings):
+    """Boxes the faces of every photo of a folder; writes the pictures and faces.csv."""
+    from tqdm import tqdm
+
+    from utils.drawing import draw_detections
+    from utils.images import ImageError, list_images, read_image, save_image
+
+    folder = Path((settings["images"] or [settings["dir_origin_path"]])[0])
+    paths = list_images(folder)
+    if not paths:
+        raise ValueError(f"{folder}: no photos in this folder")
+    target = Path(settings["dir_save_path"])
+    detector = build_detector(settings)
+    rows, unreadable = [], []
+    for path in tqdm(paths, unit="photo"):
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            unreadable.append(str(error))
+            continue
+        faces = detector.detect(image)
+        name = path.relative_to(folder)
+        rows += [(name, *row.tolist()) for row in faces.to_array()]
+        save_image(target / name.parent / f"{name.name}_detect.jpg", draw_detections(image, faces))
+    write_csv(target / "faces.csv", rows)
+    for line in unreadable:
+        print(f"left out: {line}", file=sys.stderr)
+    print(f"{len(rows)} faces in {len(paths) - len(unreadable)} photos: {target / 'faces.csv'}")
+    if len(unreadable) == len(paths):
+        raise ValueError(f"{folder}: none of its {len(paths)} photos can be read")
+
+
+def write_csv(path, rows):
+    """Writes one line a face: file, box, score, five landmarks; pixels. Whole or not at all."""
+    points = [f"{name}_{axis}" for name in "left_eye right_eye nose mouth_left mouth_right".split()
+              for axis in "xy"]  # fmt: skip
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
+            writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fps(settings):
+    """Times detection and, if its weights are there, recognition on one photo."""
+    from utils.images import read_image
+
+    detector = build_detector(settings)
+    ((path,),) = photo_groups(settings, 1, repeat=False)
+    image = read_image(path)
+    timed = {f"{settings['detector']} on {path}": lambda: detector.detect(image)}
+    facenet = build_facenet({**settings, "detector": None})
+    timed[f"{facenet.backbone} on one crop"] = lambda: facenet.embed(image)
+    for name, call in timed.items():
+        seconds = seconds_per_call(call, settings["test_interval"])
+        print(f"{name}: {1000 * seconds:.2f} ms, {1 / seconds:.1f} FPS")
+
+
+def seconds_per_call(call, times):
+    """Returns the mean seconds of a call, after one that does not count."""
+    call()
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
+
+
+def summary(settings):
+    """Prints layers, parameters and FLOPs of the recognition network and the detector."""
+    from nets.facenet import facenet
+    from nets.retinaface import RetinaFace
+    from utils.config import cfg_mnet, cfg_re50
+    from utils.flops import flops
+
+    size = tuple(settings["input_shape"] or (640, 640, 3))
+    cfg = cfg_re50 if settings["detector_backbone"] == "resnet50" else cfg_mnet
+    recogniser = facenet(backbone=settings["backbone"] or "arcface_mobilefacenet")
+    for model in (recogniser, RetinaFace(cfg, input_shape=size)):
+        model.summary(line_length=110)
+        print(
+            f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters, "
+            f"{flops(model) / 1e9:.3f} GFLOPs at {model.input_shape[1]}x{model.input_shape[2]}\n"
+        )
+
+
+def photo_groups(settings, count, repeat=True):
+    """Yields lists of `count` paths: from the command line, or asked for, or the samples.
+
+    At a prompt a bad path is asked for again; an empty answer to the first question ends the loop
+    after at least one round, and takes the sample photos before.
+    """
+    given = [Path(path) for path in settings["images"]]
+    if given and len(given) % count:
+        raise ValueError(f"mode {settings['mode']} takes {count} photos, {len(given)} given")
+    if given:
+        yield from (given[i : i + count] for i in range(0, len(given), count))
+        return
+    samples = [Path(path) for path in _SAMPLES[settings["mode"]]]
+    if os.environ.get("CI") or not sys.stdin.isatty():
+        print(f"no photos given: {', '.join(map(str, samples))}")
+        yield samples
+        return
+    asked = ask(count, f"Enter for {' '.join(map(str, samples))}")
+    yield asked or samples
+    while repeat and (asked := ask(count, "Enter to end")):
+        yield asked
+
+
+def ask(count, empty):
+    """Asks for `count` photos until each can be read; returns None for an empty first answer."""
+    from utils.images import ImageError, read_image
+
+    answers = []
+    while len(answers) < count:
+        try:
+            number = f" {len(answers) + 1}" if count > 1 else ""
+            text = input(f"Photo{number}{'' if answers else f' ({empty})'}: ").strip().strip("'\"")
+        except EOFError:
+            return None
+        if not text and not answers:
+            return None
+        try:
+            read_image(text)
+        except ImageError as error:
+            print(error)
+            continue
+        answers.append(Path(text))
+    return answers
+
+
+def finish(settings, picture, name):
+    """Saves a picture and shows it where there is a display."""
+    from PIL import Image
+
+    from utils.images import save_image
+
+    path = Path(settings["dir_save_path"]) / name
+    save_image(path, picture)
+    print(f"  picture: {path}")
+    display = sys.platform in ("win32", "darwin") or os.environ.get("DISPLAY")
+    if settings["show"] and display and not os.environ.get("CI"):
+        Image.fromarray(picture).show(title=name)
+
+
+if __name__ == "__main__":
+    run(main)

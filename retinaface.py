@@ -1,0 +1,177 @@
+"""Finds faces and their five landmarks with RetinaFace."""
+
+import dataclasses
+import time
+
+import numpy as np
+
+from nets.normalization import normalize
+from nets.retinaface import RetinaFace
+from utils.anchors import Anchors
+from utils.box_coding import decode_boxes, decode_landmarks
+from utils.config import cfg_mnet, cfg_re50, override
+from utils.detections import Detections
+from utils.drawing import draw_detections
+from utils.engine import compile_engine
+from utils.images import Letterbox, fit_within, letterbox, pad_to_multiple, read_image
+from utils.nms import nms
+from utils.weights import load_weights
+
+STRIDE = 32  # of the coarsest feature map; the network wants multiples of it
+GREY = 128  # bars of the original's letterbox
+MEAN_PIXEL = (124, 117, 104)  # RGB, about 0 after normalisation, as the convolutions' own padding
+
+
+class Retinaface:
+    """Face detector.
+
+    Example:
+        >>> detections = Retinaface().detect("img/group.jpg")
+        >>> detections.boxes.shape, detections.landmarks.shape
+        ((4, 4), (4, 5, 2))
+    """
+
+    _defaults = {
+        "model_path": "model_data/retinaface_mobilenet025.weights.h5",  # any format of the README
+        "backbone": "mobilenet",  # mobilenet (width 0.25, fast) or resnet50
+        "confidence": 0.5,  # least score of a face, 0 to 1
+        "nms_iou": 0.45,  # of two boxes that overlap more than this, the better one stays
+        "input_shape": [1280, 1280, 3],  # height, width that an image is scaled to fit; pixels
+        "letterbox_image": True,  # scale to input_shape, ratio kept; no: original size
+        "enlarge": True,  # scale small images up, too: finds smaller faces, takes longer
+        "square": False,  # fill input_shape with grey bars as the original does; slower
+        "batch_size": 8,  # images of one size that the network sees at once
+        "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    }
+
+    def __init__(self, **overrides):
+        """Builds the network and loads the weights.
+
+        Args:
+            **overrides: settings to change, keys of `_defaults`.
+
+        Raises:
+            ValueError: unknown setting or backbone, or weights that do not fit.
+            FileNotFoundError: no weights at model_path.
+        """
+        settings = override(self._defaults, overrides, "Retinaface")
+        self.__dict__.update(settings)
+        if self.backbone not in ("mobilenet", "resnet50"):
+            raise ValueError(f"Retinaface: backbone {self.backbone!r} is not mobilenet or resnet50")
+        self.cfg = cfg_mnet if self.backbone == "mobilenet" else cfg_re50
+        self.model = RetinaFace(self.cfg)
+        self.load_report = load_weights(self.model, self.model_path)
+        self._network = compile_engine(self.model, self.engine)
+
+    def detect(self, image):
+        """Returns the Detections of one image: a path, a PIL image or an RGB uint8 array."""
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images):
+        """Finds the faces of many images, images of one size together.
+
+        Args:
+            images: paths, PIL images or (H, W, 3) uint8 RGB arrays, of any sizes.
+
+        Returns:
+            A list of Detections in the pixels of each image, boxes within it, best face first.
+
+        Raises:
+            ImageError: an image cannot be read; names it.
+        """
+        results = [None] * len(images)
+        waiting = {}  # canvas size -> [(index, canvas, letterbox, image size)]
+        for index, source in enumerate(images):
+            image = read_image(source)
+            canvas, placed = self._place(image)
+            group = waiting.setdefault(canvas.shape[:2], [])
+            group.append((index, canvas, placed, image.shape[:2]))
+            if len(group) == self.batch_size:
+                self._run(waiting.pop(canvas.shape[:2]), results)
+        for group in waiting.values():
+            self._run(group, results)
+        return results
+
+    def _place(self, image):
+        """Scales and pads an image as the settings say.
+
+        A square letterbox wastes its bars, so only as much is padded as the strides need. An image
+        that was scaled to the limit keeps the place on the anchors' grid that it has in the middle
+        of that
+        square: small faces are found just as there.
+
+        Returns:
+            The canvas, (H, W, 3) uint8, sides multiples of STRIDE, and its Letterbox.
+        """
+        if not self.letterbox_image:
+            return pad_to_multiple(image, STRIDE, MEAN_PIXEL), Letterbox()
+        limit = self.input_shape[:2]
+        if self.square:
+            canvas, placed = letterbox(image, limit, resample="linear")
+            return pad_to_multiple(canvas, STRIDE, GREY), placed
+        scaled, placed = fit_within(image, limit, enlarge=self.enlarge)
+        bars = [have - side for have, side in zip(limit, scaled.shape[:2], strict=True)]
+        if min(bars) > 0:  # smaller than the limit: not scaled
+            return pad_to_multiple(scaled, STRIDE, MEAN_PIXEL), placed
+        top, left = (bar // 2 % STRIDE for bar in bars)
+        canvas = pad_to_multiple(scaled, STRIDE, GREY, top, left)
+        return canvas, dataclasses.replace(placed, top=top, left=left)
+
+    def _run(self, group, results):
+        """Puts one group of equally large canvases through the network."""
+        canvases = np.stack([canvas for _, canvas, _, _ in group])
+        size = canvases.shape[1:3]
+        anchors = Anchors(self.cfg, size).get_anchors()
+        outputs = self._network(normalize(canvases, "caffe"))
+        for (index, _, placed, image_size), *codes in zip(group, *outputs, strict=True):
+            found = decode(
+                *codes, anchors, size, self.confidence, self.nms_iou, self.cfg["variances"]
+            )
+            results[index] = found.to_original(placed).clip(image_size)
+
+    def detect_image(self, image):
+        """Returns the image, (H, W, 3) uint8 RGB, with boxes, scores and landmarks drawn."""
+        image = read_image(image)
+        return draw_detections(image, self.detect(image))
+
+    def get_map_txt(self, image):
+        """Returns (N, 15) float32: x1 y1 x2 y2 score, then five landmarks x y; pixels."""
+        return self.detect(image).to_array()
+
+    def get_FPS(self, image, test_interval):  # noqa: N802
+        """Returns the seconds that one detection takes, averaged over `test_interval` runs."""
+        image = read_image(image)
+        self.detect(image)
+        start = time.perf_counter()
+        for _ in range(test_interval):
+            self.detect(image)
+        return (time.perf_counter() - start) / test_interval
+
+
+def decode(boxes, scores, landmarks, anchors, size, confidence, nms_iou, variances):
+    """Turns one image's network outputs into faces.
+
+    Only the anchors above `confidence` are decoded.
+
+    Args:
+        boxes: (A, 4) codes of `utils.box_coding`.
+        scores: (A, 2) softmax, the face at index 1.
+        landmarks: (A, 10) codes.
+        anchors: (A, 4) xyxy, fractions.
+        size: (height, width) of the network's input in pixels.
+        confidence: least score.
+        nms_iou: threshold of the suppression.
+        variances: of the coding.
+
+    Returns:
+        Detections in pixels of the network's input.
+    """
+    chosen = np.flatnonzero(scores[:, 1] > confidence)
+    chosen = chosen[np.argsort(-scores[chosen, 1], kind="stable")]
+    if not chosen.size:
+        return Detections.empty()
+    scale = np.float32([size[1], size[0]])
+    xyxy = decode_boxes(boxes[chosen], anchors[chosen], variances) * np.tile(scale, 2)
+    points = decode_landmarks(landmarks[chosen], anchors[chosen], variances) * np.tile(scale, 5)
+    found = Detections(xyxy, scores[chosen, 1], points.reshape(-1, 5, 2))
+    return found[nms(found.boxes, found.scores, nms_iou)]
