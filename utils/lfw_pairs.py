@@ -1,0 +1,266 @@
+"""Verification pairs: LFW's pairs.txt with its images, and packed sets such as lfw.bin."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+EXTENSIONS = (".jpg", ".jpeg", ".png")
+
+
+class Pair(NamedTuple):
+    """Two photos, named as in pairs.txt, and the fold they belong to (from 0)."""
+
+    name_1: str
+    number_1: int
+    name_2: str
+    number_2: int
+    same: bool
+    fold: int
+
+    @property
+    def photos(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """The two (name, number)."""
+        return (self.name_1, self.number_1), (self.name_2, self.number_2)
+
+
+@dataclass(frozen=True)
+class PairImages:
+    """The images behind the pairs that could be resolved.
+
+    Attributes:
+        paths: U distinct image files, in order of first use.
+        indices: (P, 2) int64 into `paths`.
+        labels: (P,) bool, true for the same person.
+        folds: (P,) int64, pass them to `lfw_metrics.evaluate(folds=...)`.
+        skipped: (pair, reason) for each pair with a missing image.
+    """
+
+    paths: list[Path]
+    indices: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+    skipped: list[tuple[Pair, str]]
+
+
+def read_pairs(path) -> list[Pair]:
+    """Reads a pairs file in LFW's format.
+
+    The first line holds the number of folds and of pairs per kind and fold (`10 300`); a lone
+    number (`500`, LFW's development sets) means one fold. Each fold then lists its same pairs
+    (`name n1 n2`) and its different pairs (`name1 n1 name2 n2`). Fields are separated by tabs or
+    spaces; a line with tabs may have spaces inside names. UTF-8.
+
+    Raises:
+        ValueError: A malformed line (the message gives file:line), or not the number of pairs
+            that the first line promises.
+        OSError: The file cannot be read.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    fold_count, per_kind = _parse_header(lines[0], path)
+    pairs: list[Pair] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if line.strip():
+            pairs.append(_parse_pair(line, len(pairs) // (2 * per_kind), f"{path}:{number}"))
+    expected = 2 * fold_count * per_kind
+    if len(pairs) != expected:
+        raise ValueError(
+            f"{path}: the first line promises {expected} pairs "
+            f"({fold_count} folds of {per_kind} same + {per_kind} different), found {len(pairs)}"
+        )
+    return pairs
+
+
+def find_images(root, pairs: list[Pair]) -> PairImages:
+    """Resolves each photo to `<root>/<Name>/<Name>_0001` with .jpg, .jpeg or .png.
+
+    A pair with a missing image is skipped and reported, so a partial or aligned copy of the set
+    can be scored (detectors lose some faces).
+
+    Raises:
+        ValueError: `root` is not a folder, or no pair at all has both its images.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: not a folder; it should hold <Name>/<Name>_0001.jpg")
+    photos = dict.fromkeys(photo for pair in pairs for photo in pair.photos)
+    files = {photo: _find_image(root, photo) for photo in photos}
+    kept, skipped = [], []
+    for pair in pairs:
+        missing = [photo for photo in dict.fromkeys(pair.photos) if files[photo] is None]
+        if missing:
+            names = " and ".join(_stem(photo) for photo in missing)
+            skipped.append((pair, f"no {', '.join(EXTENSIONS)} image of {names} in {root}"))
+        else:
+            kept.append(pair)
+    if not kept:
+        raise ValueError(f"{root}: no pair has both its images, as <Name>/<Name>_0001.jpg")
+    used = list(dict.fromkeys(photo for pair in kept for photo in pair.photos))
+    position = {photo: index for index, photo in enumerate(used)}
+    return PairImages(
+        paths=[files[photo] for photo in used],
+        indices=np.array([[position[photo] for photo in pair.photos] for pair in kept]),
+        labels=np.array([pair.same for pair in kept]),
+        folds=np.array([pair.fold for pair in kept]),
+        skipped=skipped,
+    )
+
+
+def read_packed(path) -> tuple[list[bytes], np.ndarray]:
+    """Reads a packed verification set: lfw.bin, cfp_fp.bin, agedb_30.bin of the ArcFace data.
+
+    Such a file is a pickle, from Python 2 or 3, of (encoded images, labels); images 2i and 2i + 1
+    make pair i. Nothing in it is executed: only lists, tuples, bytes, numbers and uint8 or bool
+    NumPy arrays are rebuilt, by code of this file; any other object is refused.
+
+    Returns:
+        2P encoded images (JPEG or PNG bytes) and labels (P,) bool, true for the same person.
+
+    Raises:
+        ValueError: Not such a file; the message says what is wrong.
+        OSError: The file cannot be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            content = _PackedUnpickler(file, encoding="bytes").load()
+        except _UNPICKLING_ERRORS as error:
+            raise ValueError(f"{path}: not a packed pair file: {error}") from None
+    if not (isinstance(content, list | tuple) and len(content) == 2):
+        raise ValueError(f"{path}: not a packed pair file: expected (images, labels)")
+    images, labels = (_elements(part) for part in content)
+    images = [bytes(image.data) if isinstance(image, _Array) else image for image in images]
+    if not all(isinstance(image, bytes) and image for image in images):
+        raise ValueError(f"{path}: an image is not encoded bytes")
+    if not all(isinstance(label, int) and label in (0, 1) for label in labels):
+        raise ValueError(f"{path}: labels must be booleans, one per pair")
+    if not labels or len(images) != 2 * len(labels):
+        raise ValueError(
+            f"{path}: {len(images)} images and {len(labels)} labels; need two images per label"
+        )
+    return images, np.array(labels, dtype=bool)
+
+
+def _stem(photo: tuple[str, int]) -> str:
+    name, number = photo
+    return f"{name}_{number:04d}"
+
+
+def _find_image(root: Path, photo: tuple[str, int]) -> Path | None:
+    base = root / photo[0] / _stem(photo)
+    candidates = (base.with_name(base.name + extension) for extension in EXTENSIONS)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _parse_header(line: str, path: Path) -> tuple[int, int]:
+    """(folds, pairs per kind and fold) from `10 300` or `500`."""
+    fields = line.split()
+    if len(fields) not in (1, 2) or not all(_is_count(field) for field in fields):
+        raise ValueError(f"{path}:1: expected `<folds> <pairs per kind>` as `10 300`, got {line!r}")
+    fold_count, per_kind = map(int, ["1", *fields][-2:])
+    return fold_count, per_kind
+
+
+def _parse_pair(line: str, fold: int, where: str) -> Pair:
+    fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+    if len(fields) == 3:
+        fields = [fields[0], fields[1], fields[0], fields[2]]
+        same = True
+    elif len(fields) == 4:
+        same = False
+    else:
+        raise ValueError(f"{where}: expected `name n1 n2` or `name1 n1 name2 n2`, got {line!r}")
+    name_1, number_1, name_2, number_2 = fields
+    if not (name_1 and name_2 and number_1.isdecimal() and number_2.isdecimal()):
+        raise ValueError(f"{where}: expected names and whole image numbers, got {line!r}")
+    return Pair(name_1, int(number_1), name_2, int(number_2), same, fold)
+
+
+def _is_count(field: str) -> bool:
+    return field.isdecimal() and int(field) > 0
+
+
+class _Array:
+    """Stand-in for a pickled NumPy array: keeps the raw bytes, lets NumPy interpret nothing."""
+
+    data = b""
+
+    def __setstate__(self, state):
+        """Takes NumPy's (version, shape, dtype, Fortran order, bytes)."""
+        _, shape, dtype, _, data = state
+        if dtype.code not in ("u1", "b1") or len(shape) != 1 or not isinstance(data, bytes):
+            raise pickle.UnpicklingError("an array in it is not one-dimensional uint8 or bool")
+        self.data = data
+
+
+class _Dtype:
+    """Stand-in for a pickled NumPy dtype: only its code, such as "u1"."""
+
+    def __init__(self, code, *_):
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+
+    def __setstate__(self, state):
+        """Byte order and fields do not matter for one-byte types."""
+
+
+def _encode(text, encoding):
+    """Bytes as Python 3 writes them under protocol 2."""
+    if encoding not in ("latin1", b"latin1"):
+        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def _scalar(dtype, data):
+    """A pickled NumPy bool."""
+    if dtype.code != "b1":
+        raise pickle.UnpicklingError(f"a label of NumPy type {dtype.code!r}")
+    return data != b"\x00"
+
+
+_ALLOWED = {
+    ("_codecs", "encode"): _encode,
+    ("builtins", "bytes"): lambda: b"",
+    ("__builtin__", "bytes"): lambda: b"",
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+} | {
+    (f"numpy.{core}.multiarray", name): stand_in
+    for core in ("core", "_core")
+    for name, stand_in in (("_reconstruct", lambda *_: _Array()), ("scalar", _scalar))
+}
+
+# What the pickle module documents or shows for broken or hostile data.
+_UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
+class _PackedUnpickler(pickle.Unpickler):
+    """Unpickler that resolves no global name but those packed pair files hold."""
+
+    def find_class(self, module: str, name: str):
+        """Returns the stand-in for a name, or refuses it before anything is imported."""
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused") from None
+
+
+def _elements(part) -> list:
+    """A pickled list, tuple or bool array as a list; anything else as an empty one."""
+    if isinstance(part, _Array):
+        return [byte != 0 for byte in part.data]
+    return list(part) if isinstance(part, list | tuple) else []
