@@ -1,0 +1,200 @@
+"""Learning rates: formulas of the step, schedule files, and scaling with the batch size."""
+
+import math
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from nets.layers import PACKAGE
+
+STOP = -1.0  # in a schedule file: training ends with this epoch
+
+# Smallest and largest initial rate that scaling may give. The Keras originals train with these;
+# for the final rate of a schedule take a hundredth of both.
+ADAM_LIMITS = (3e-4, 1e-3)
+SGD_LIMITS = (5e-4, 1e-1)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """A line up from `start` to `peak`, then half a cosine down to `minimum` (Loshchilov, 2017).
+
+    minimum + (peak - minimum) (1 + cos(pi t)) / 2, where t goes from 0 at the end of the warm-up
+    to 1 at `total_steps`; the rate stays at the minimum after that.
+    """
+
+    def __init__(self, peak, total_steps, warmup_steps=0, minimum=0.0, start=0.0):
+        """Sets up the schedule.
+
+        Args:
+            peak: highest rate, reached at step `warmup_steps`.
+            total_steps: optimizer steps of the whole training, warm-up included.
+            warmup_steps: steps of the line up.
+            minimum: rate at the end.
+            start: rate at step 0 of a warm-up.
+
+        Raises:
+            ValueError: the warm-up is not shorter than the training.
+        """
+        if not 0 <= warmup_steps < total_steps:
+            raise ValueError(
+                f"warmup_steps {warmup_steps} must be in [0, total_steps {total_steps})"
+            )
+        self.peak = peak
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+        self.minimum = minimum
+        self.start = start
+
+    def __call__(self, step):
+        """Returns the rate at a step, counted from 0, as a float32 scalar."""
+        step = tf.cast(step, tf.float32)
+        line = self.start + (self.peak - self.start) * step / max(self.warmup_steps, 1)
+        progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        cosine = tf.cos(math.pi * tf.clip_by_value(progress, 0.0, 1.0))
+        decayed = self.minimum + 0.5 * (self.peak - self.minimum) * (1.0 + cosine)
+        return tf.where(step < self.warmup_steps, line, decayed)
+
+    def get_config(self):
+        """Returns the settings that rebuild the schedule."""
+        return {
+            "peak": self.peak,
+            "total_steps": self.total_steps,
+            "warmup_steps": self.warmup_steps,
+            "minimum": self.minimum,
+            "start": self.start,
+        }
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A staircase: initial * factor ** floor(step / every)."""
+
+    def __init__(self, initial, factor, every):
+        """Sets up the schedule.
+
+        Args:
+            initial: rate at step 0.
+            factor: of each drop.
+            every: steps between two drops; for a drop every e epochs, e * steps_per_epoch.
+
+        Raises:
+            ValueError: every is less than 1.
+        """
+        if every < 1:
+            raise ValueError(f"every {every} must be at least 1 step")
+        self.initial = initial
+        self.factor = factor
+        self.every = int(every)
+
+    @classmethod
+    def between(cls, peak, minimum, total_steps, levels=10):
+        """Returns the staircase of `levels` equal steps that starts at peak and ends at minimum."""
+        factor = (minimum / peak) ** (1 / (levels - 1))
+        return cls(peak, factor, max(1, math.ceil(total_steps / levels)))
+
+    def __call__(self, step):
+        """Returns the rate at a step, counted from 0, as a float32 scalar."""
+        drops = tf.cast(step, tf.int64) // self.every
+        return self.initial * tf.pow(
+            tf.constant(self.factor, tf.float32), tf.cast(drops, tf.float32)
+        )
+
+    def get_config(self):
+        """Returns the settings that rebuild the schedule."""
+        return {"initial": self.initial, "factor": self.factor, "every": self.every}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class PiecewiseConstant(keras.optimizers.schedules.LearningRateSchedule):
+    """Constant rates between milestones, such as those of `read_schedule_file`."""
+
+    def __init__(self, milestones, steps_per_epoch):
+        """Sets up the schedule.
+
+        Args:
+            milestones: (epoch, rate) pairs, epochs counted from 0 and ascending; a rate holds from
+                its epoch on, the first one before it too. A rate of STOP learns nothing.
+            steps_per_epoch: optimizer steps of an epoch.
+        """
+        self.milestones = [(int(epoch), float(rate)) for epoch, rate in milestones]
+        self.steps_per_epoch = steps_per_epoch
+
+    def __call__(self, step):
+        """Returns the rate at a step, counted from 0, as a float32 scalar."""
+        starts = [epoch * self.steps_per_epoch for epoch, _ in self.milestones[1:]]
+        rates = tf.constant([max(rate, 0.0) for _, rate in self.milestones], tf.float32)
+        passed = tf.cast(step, tf.int64) >= tf.constant(starts, tf.int64)
+        return rates[tf.math.count_nonzero(passed)]
+
+    def get_config(self):
+        """Returns the settings that rebuild the schedule."""
+        return {"milestones": self.milestones, "steps_per_epoch": self.steps_per_epoch}
+
+
+def _parse_milestone(text, where):
+    epoch, colon, rate = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        epoch, rate = int(epoch), STOP if rate.strip() == "-" else float(rate)
+        if epoch < 0 or not math.isfinite(rate):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{where}: {text!r} is not 'epoch: learning rate'") from None
+    return epoch, rate if rate > 0 else STOP
+
+
+def read_schedule_file(path):
+    """Reads a learning-rate schedule in FaceNet-TensorFlow's text format.
+
+    A line is `epoch: rate`, `#` starts a comment, blank lines are skipped. A rate that is not
+    positive, or `-`, ends the training.
+
+    Args:
+        path: text file.
+
+    Returns:
+        A list of (epoch, rate), ascending; a rate of STOP is always the last.
+
+    Raises:
+        ValueError: names the file, and the line that cannot be read, is out of order or follows
+            the end of the training.
+    """
+    milestones = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.split("#", 1)[0].strip()
+        if not text:
+            continue
+        epoch, rate = _parse_milestone(text, f"{path}:{number}")
+        if milestones and epoch <= milestones[-1][0]:
+            raise ValueError(f"{path}:{number}: epoch {epoch} does not come after the line before")
+        if milestones and milestones[-1][1] == STOP:
+            raise ValueError(f"{path}:{number}: epoch {epoch} comes after the end of the training")
+        milestones.append((epoch, rate))
+    if not milestones or milestones[0][1] == STOP:
+        raise ValueError(f"{path}: sets no learning rate; add a line such as '0: 0.05'")
+    return milestones
+
+
+def last_epoch(milestones):
+    """Returns the epoch, counted from 0, that a schedule stops before, or None if it never does."""
+    epoch, rate = milestones[-1]
+    return epoch if rate == STOP else None
+
+
+def scaled_learning_rate(base_lr, batch_size, reference_batch=64, limits=(0.0, math.inf)):
+    """Scales a rate linearly with the batch size (Goyal et al., 2017), within limits.
+
+    Args:
+        base_lr: rate that suits `reference_batch`.
+        batch_size: images of one optimizer step, all replicas together.
+        reference_batch: 64 in the Keras originals.
+        limits: smallest and largest result; see ADAM_LIMITS and SGD_LIMITS.
+
+    Returns:
+        The rate, a float.
+    """
+    low, high = limits
+    return min(max(base_lr * batch_size / reference_batch, low), high)
