@@ -1,0 +1,20 @@
+"""What RetinaFace is trained to minimise."""
+
+from nets.retinaface_training import multibox_loss
+from nets.trainer import Trainer
+
+
+class DetectionTrainer(Trainer):
+    """Trains RetinaFace on batches of `utils.detection_dataloader`."""
+
+    loss_names = ("box", "class", "landmarks")
+
+    def __init__(self, network, box_weight=2.0, ema=0.0):
+        """Wraps a network of `nets.retinaface.RetinaFace`; `box_weight` scales the box loss."""
+        super().__init__(network, ema)
+        self.box_weight = box_weight
+
+    def losses(self, batch, training):
+        """Returns the three terms of the multibox loss; see `Trainer.losses`."""
+        outputs = self.network(batch["image"], training=training)
+        return multibox_loss(batch["targets"], *outputs, box_weight=self.box_weight)
