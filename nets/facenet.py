@@ -16,6 +16,7 @@ def facenet(
     embedding_size=None,
     keep_probability=None,
     symmetric=False,
+    sample_rate=1.0,
 ):
     """Builds a recognition network of any backbone.
 
@@ -29,6 +30,7 @@ def facenet(
         embedding_size: D; None takes the backbone's own.
         keep_probability: of the dropout; None takes the backbone's own.
         symmetric: pad strided convolutions as PyTorch does, for weights trained there.
+        sample_rate: of `nets.heads.ArcMargin`.
 
     Returns:
         A Keras model. Input (B, H, W, 3), normalised as the backbone says. Output in mode
@@ -54,7 +56,7 @@ def facenet(
     if mode == "predict":
         return keras.Model(inputs, embedding, name=backbone)
     if head == "arcface":
-        scores = ArcMargin(num_classes, name="Scores")(embedding)
+        scores = ArcMargin(num_classes, sample_rate, name="Scores")(embedding)
     else:
         scores = layers.Dense(num_classes, dtype="float32", name="Scores")(prelogits)
     return keras.Model(inputs, [scores, embedding], name=f"{backbone}_train")

@@ -1,0 +1,84 @@
+"""Training RetinaFace: its data, its network."""
+
+import numpy as np
+
+from nets.detection_trainer import DetectionTrainer
+from nets.retinaface import RetinaFace
+from utils.annotations import read_wider_labels
+from utils.config import cfg_mnet, cfg_re50
+from utils.detection_dataloader import detection_dataset, validation_dataset
+from utils.weight_files import read_weight_file
+from utils.weights import load_weights
+
+# The parts after the backbone, which are trained while it is frozen.
+_HEAD_PREFIXES = ("C3_", "C4_", "C5_", "P3_", "P4_", "P5_", "Conv_", "ssh_", "bbox", "cls", "ldm")
+
+
+class DetectionTask:
+    """What train.py needs to know of a detector training.
+
+    Attributes:
+        trainer: DetectionTrainer.
+        epoch_length: photos of an epoch.
+        info: what a weight file notes on how its network is built.
+        summary: one line on the data.
+    """
+
+    def __init__(self, settings, strategy):
+        """Reads the labels, builds the network; ValueError or OSError where they cannot work."""
+        self.settings = settings
+        backbone = settings["backbone"]
+        if backbone not in ("mobilenet", "resnet50"):
+            raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
+        self.cfg = cfg_mnet if backbone == "mobilenet" else cfg_re50
+        side = self.cfg["train_image_size"]
+        self.size = tuple(settings["input_shape"] or (side, side))[:2]
+        items = read_wider_labels(settings["annotation_path"])
+        order = np.random.default_rng(settings["seed"]).permutation(len(items))
+        held = round(settings["val_images"] * len(items))
+        self.held = [items[i] for i in sorted(order[:held])]
+        self.items = [items[i] for i in sorted(order[held:])]
+        self.epoch_length = len(self.items)
+        faces = sum(len(item[1]) for item in self.items)
+        self.summary = f"{len(self.items)} photos with {faces} faces; {held} photos held out"
+        self.info = {"backbone": f"retinaface_{backbone}"}
+        with strategy.scope():
+            network = RetinaFace(self.cfg, backbone)
+            self._start_from(network, settings["model_path"])
+            self.trainer = DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
+
+    def _start_from(self, network, path):
+        if path is None:
+            return
+        source = read_weight_file(path)
+        if source.network() not in (None, network.name):
+            raise ValueError(f"{source.path}: holds {source.network()} weights, not {network.name}")
+        print(f"{source.path}: {load_weights(network, source, skip_mismatch=True)}")
+
+    def freeze(self, frozen):
+        """Freezes the backbone, or nothing; frozen batch norms keep their statistics."""
+        for layer in self.trainer.network.layers:
+            layer.trainable = not frozen or layer.name.startswith(_HEAD_PREFIXES)
+
+    def dataset(self, batch_size, position):
+        """Returns the endless stream of batches from a position on."""
+        settings = self.settings
+        return detection_dataset(
+            self.items,
+            self.size,
+            batch_size,
+            seed=settings["seed"],
+            start=position,
+            cfg=self.cfg,
+            mosaic=settings["mosaic"],
+        )
+
+    def validation(self, batch_size):
+        """Returns the held-out photos, or None."""
+        if not self.held:
+            return None
+        return validation_dataset(self.held, self.size, batch_size, self.cfg)
+
+    def callbacks(self):
+        """Returns nothing of its own."""
+        return []

@@ -1,0 +1,50 @@
+"""Where training runs: a CPU, one GPU, several, or several machines."""
+
+import os
+
+
+def choose_strategy(train_gpu=None):
+    """Picks the GPUs and the TensorFlow strategy that uses them.
+
+    Memory grows as needed instead of being taken whole. Must be called before TensorFlow has used
+    a GPU.
+
+    Args:
+        train_gpu: numbers of the GPUs to use; None for all there are, an empty list for the CPU.
+
+    Returns:
+        MultiWorkerMirroredStrategy if the environment has TF_CONFIG, MirroredStrategy for several
+        GPUs, else the default strategy of one device.
+
+    Raises:
+        ValueError: a number with no GPU behind it.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    chosen = range(len(gpus)) if train_gpu is None else train_gpu
+    wrong = [number for number in chosen if not 0 <= number < len(gpus)]
+    if wrong:
+        raise ValueError(f"train_gpu: there is no GPU {wrong[0]}; TensorFlow sees {len(gpus)}")
+    visible = [gpus[number] for number in chosen]
+    tf.config.set_visible_devices(visible, "GPU")
+    for gpu in visible:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if os.environ.get("TF_CONFIG"):
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(visible) > 1:
+        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(len(visible))])
+    return tf.distribute.get_strategy()
+
+
+def worker_shard():
+    """Returns (number of this worker from 0, number of workers); (0, 1) without TF_CONFIG."""
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    spec = resolver.cluster_spec().as_dict()
+    workers = len(spec.get("worker", [])) + len(spec.get("chief", []))
+    if workers < 2:
+        return 0, 1
+    first = 1 if spec.get("chief") and resolver.task_type == "worker" else 0
+    return first + resolver.task_id, workers

@@ -1,0 +1,210 @@
+"""Training a recognition network: its data, its network and what is evaluated."""
+
+import numpy as np
+
+from nets.backbones import find_backbone
+from nets.facenet import facenet
+from nets.recognition_trainer import LOSSES, RecognitionTrainer
+from utils import samplers
+from utils.annotations import read_cls_txt, split_by_identity, split_by_image
+from utils.callbacks import Skipped, Verification, sample_pairs
+from utils.dataloader import SkippedImages, check_files, recognition_dataset, validation_dataset
+from utils.devices import worker_shard
+from utils.weight_files import read_weight_file
+from utils.weights import load_weights
+
+VERIFIED_PAIRS = 3000  # of one person, and as many of two, that held-out people are verified on
+
+# What is trained while the backbone is frozen: the layers after the last feature map.
+HEAD_LAYERS = frozenset(
+    "Bottleneck BatchNorm_Bottleneck Bottleneck_BatchNorm sep sep_bn sep_prelu gdc_dw gdc_dw_bn "
+    "linear embedding bn2 features Scores".split()
+)
+
+
+class RecognitionTask:
+    """What train.py needs to know of a recognition training.
+
+    Attributes:
+        trainer: RecognitionTrainer.
+        epoch_length: images of an epoch.
+        info: what a weight file notes on how its network is built.
+        summary: one line on the data.
+    """
+
+    def __init__(self, settings, strategy):
+        """Reads the lists, builds network and loss; ValueError or OSError if they cannot work."""
+        self.settings = settings
+        if settings["loss"] not in LOSSES:
+            names = ", ".join([*LOSSES, "retinaface"])
+            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
+        head, self.order, _ = LOSSES[settings["loss"]]
+        self._read_data()
+        self.sampler = self._build_sampler(settings["batch_size"])
+        self.epoch_length = self.sampler.epoch_length
+        self.backbone = find_backbone(settings["backbone"])
+        self.input_shape = tuple(settings["input_shape"] or self.backbone.input_shape)
+        with strategy.scope():
+            self._build(head)
+
+    def _read_data(self):
+        settings = self.settings
+        paths, labels = read_cls_txt(settings["annotation_path"], check_images=False)
+        bad = check_files(paths)
+        if len(bad) == len(paths):
+            raise ValueError(f"{settings['annotation_path']}: none of its images is there")
+        for path, problem in bad:
+            print(f"left out: {path}: {problem}")
+        gone = {path for path, _ in bad}
+        there = np.array([path not in gone for path in paths])
+        paths, labels = paths[there], labels[there]
+        kept, held = split_by_identity(labels, settings["val_people"], settings["seed"])
+        self.held_paths, self.held_labels = paths[held], labels[held]
+        paths, labels = paths[kept], np.unique(labels[kept], return_inverse=True)[1]
+        kept, held = split_by_image(labels, settings["val_images"], settings["seed"])
+        self.val_paths, self.val_labels = paths[held], labels[held]
+        self.paths, self.labels = paths[kept], labels[kept]
+        self.people = int(labels.max()) + 1
+        if self.people < 2 and settings["loss"] != "distill":
+            raise ValueError(f"{settings['annotation_path']}: one person only; two are needed")
+
+    @property
+    def summary(self):
+        """One line on the data."""
+        held = len(np.unique(self.held_labels))
+        parts = [f"{len(self.paths)} images of {self.people} people"]
+        parts += [f"{len(self.val_paths)} images held out"] if len(self.val_paths) else []
+        parts += [f"{held} people held out"] if held else []
+        parts += [self.sampler.note] if self.sampler.note else []
+        return "; ".join(parts)
+
+    def _build_sampler(self, batch_size):
+        settings, labels = self.settings, self.labels
+        if self.order == "triplets":
+            return samplers.triplets(labels, settings["seed"])
+        if self.order == "identities":
+            each = settings["images_per_person"]
+            return samplers.identities(labels, max(batch_size // each, 1), each, settings["seed"])
+        choices = {"plain": samplers.plain, "balanced": samplers.balanced}
+        if settings["sampler"] not in choices:
+            raise ValueError(f"sampler {settings['sampler']!r} is neither plain nor balanced")
+        return choices[settings["sampler"]](labels, settings["seed"])
+
+    def _build(self, head):
+        settings, teacher, size = self.settings, None, self.settings["embedding_size"]
+        if settings["loss"] == "distill":
+            teacher = self._read_teacher()
+            size = teacher[0].output_shape[-1]
+        start = settings["model_path"] and read_weight_file(settings["model_path"])
+        fitting = start.build_settings() if start else {"symmetric": False}
+        if start and start.network() not in (None, settings["backbone"]):
+            raise ValueError(
+                f"{start.path}: holds {start.network()} weights, backbone is {settings['backbone']}"
+            )
+        self.info = {
+            "backbone": settings["backbone"],
+            "embedding_size": size or fitting.get("embedding_size") or self.backbone.embedding_size,
+            "symmetric": fitting["symmetric"],
+            "normalization": fitting.get("normalization", self.backbone.normalization),
+        }
+        network = facenet(
+            self.input_shape,
+            self.people if head else None,
+            settings["backbone"],
+            "train" if head else "predict",
+            head or "softmax",
+            self.info["embedding_size"],
+            settings["keep_probability"],
+            self.info["symmetric"],
+            settings["sample_rate"],
+        )
+        if start:
+            print(f"{start.path}: {load_weights(network, start, skip_mismatch=True)}")
+        for layer in network.layers:
+            if hasattr(layer, "synchronized"):
+                layer.synchronized = settings["sync_batch_norm"]
+        names = "margin scale mining label_smoothing center_factor center_rate prelogits_factor "
+        names += "relational_factor seed"
+        chosen = {name: settings[name] for name in names.split()}
+        self.trainer = RecognitionTrainer(
+            network,
+            settings["loss"],
+            self.info["normalization"],
+            teacher,
+            settings["ema"],
+            **chosen,
+        )
+
+    def _read_teacher(self):
+        settings = self.settings
+        if not settings["teacher_path"]:
+            raise ValueError("loss distill needs teacher_path, the weights to learn from")
+        source = read_weight_file(settings["teacher_path"])
+        fitting, backbone = source.build_settings(), find_backbone(settings["teacher_backbone"])
+        network = facenet(
+            backbone=settings["teacher_backbone"],
+            embedding_size=fitting.get("embedding_size"),
+            symmetric=fitting["symmetric"],
+        )
+        load_weights(network, source)
+        network.trainable = False
+        return network, fitting.get("normalization", backbone.normalization)
+
+    def freeze(self, frozen):
+        """Freezes all but the head, or nothing; frozen batch norms keep their statistics."""
+        for layer in self.trainer.network.layers:
+            layer.trainable = not frozen or layer.name in HEAD_LAYERS
+
+    def dataset(self, batch_size, position):
+        """Returns the endless stream of batches from a position on; pixels, not normalised."""
+        shard = worker_shard()
+        self.sampler = self._build_sampler(batch_size)
+        multiple = self.sampler.block * shard[1]
+        multiple = max(multiple, self.sampler.group)
+        start = -(-position // multiple) * multiple
+        self.skipped = SkippedImages(self.paths, self.sampler, start, shard)
+        replicas = self.trainer.distribute_strategy.num_replicas_in_sync
+        return recognition_dataset(
+            self.paths,
+            self.labels,
+            self.input_shape[:2],
+            batch_size // shard[1],
+            self.sampler,
+            self.settings["augmentation"],
+            "pixels",
+            self.settings["seed"],
+            start,
+            shard=shard,
+            replicas=replicas // shard[1],
+        )
+
+    def _whole(self, paths, labels, batch_size):
+        size = self.input_shape[:2]
+        return validation_dataset(paths, labels, size, batch_size, "pixels")
+
+    def validation(self, batch_size):
+        """Returns the held-out images of known people, or None."""
+        if not len(self.val_paths) or self.order != "images":
+            return None
+        return self._whole(self.val_paths, self.val_labels, batch_size)
+
+    def callbacks(self):
+        """Returns what names unreadable images and verifies held-out people and LFW."""
+        settings, batch_size = self.settings, self.settings["batch_size"]
+        chosen = [Skipped(self.skipped)]
+        if len(self.held_paths):
+            rng = np.random.default_rng(settings["seed"])
+            pairs, same = sample_pairs(self.held_labels, VERIFIED_PAIRS, rng)
+            faces = self._whole(self.held_paths, self.held_labels, batch_size)
+            chosen.append(Verification("held_out", faces, pairs, same))
+        if settings["lfw_dir_path"]:
+            chosen.append(self._lfw(batch_size))
+        return chosen
+
+    def _lfw(self, batch_size):
+        from utils.lfw_pairs import find_images, read_pairs
+
+        settings = self.settings
+        found = find_images(settings["lfw_dir_path"], read_pairs(settings["lfw_pairs_path"]))
+        faces = self._whole([str(p) for p in found.paths], [0] * len(found.paths), batch_size)
+        return Verification("lfw", faces, found.indices, found.labels, settings["lfw_period"])

@@ -1,0 +1,71 @@
+"""Seconds and items by stage of a job."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Adds up the time of named stages; several threads may share it."""
+
+    def __init__(self):
+        """Starts the total."""
+        self._start = time.perf_counter()
+        self._stages: dict[str, list] = {}  # name -> [seconds, items, unit]
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, name: str, items: int, unit: str = "images") -> Iterator[None]:
+        """Counts the time of a `with` block, and the items worked on in it, to a stage.
+
+        Blocks that run at once in several threads all count, so the sum may exceed the total.
+        """
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            seconds = time.perf_counter() - start
+            with self._lock:
+                entry = self._stages.setdefault(name, [0.0, 0, unit])
+                entry[0] += seconds
+                entry[1] += items
+
+    def timed(self, name: str, function: Callable[[list], object]) -> Callable[[list], object]:
+        """Returns a function of a list whose calls count to a stage, an item an element."""
+
+        def run(items: list):
+            with self.stage(name, len(items)):
+                return function(items)
+
+        return run
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the stopwatch was made."""
+        return time.perf_counter() - self._start
+
+    def stages(self) -> dict[str, dict]:
+        """{stage: {"seconds", "items", "unit", "per_second"}}, in the order they first ended."""
+        with self._lock:
+            entries = {name: tuple(entry) for name, entry in self._stages.items()}
+        return {
+            name: {
+                "seconds": seconds,
+                "items": items,
+                "unit": unit,
+                "per_second": items / seconds if seconds else 0.0,
+            }
+            for name, (seconds, items, unit) in entries.items()
+        }
+
+    def table(self) -> str:
+        """One line a stage: seconds, items, items per second; the total last."""
+        stages = self.stages()
+        width = max(len(name) for name in (*stages, "total"))
+        rows = [
+            f"  {name:<{width}} {entry['seconds']:8.2f} s {entry['items']:8,} {entry['unit']:<8}"
+            f" {entry['per_second']:12,.1f}/s"
+            for name, entry in stages.items()
+        ]
+        return "\n".join([*rows, f"  {'total':<{width}} {self.seconds:8.2f} s"])
