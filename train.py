@@ -96,6 +96,9 @@ def train(settings, strategy=None):
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
     phases = read_phases(settings["phases"])
+    if worker_number():  # the first of several workers writes where the user looks
+        folder = Path(settings["save_dir"]) / f"worker-{worker_number()}"
+        settings = {**settings, "save_dir": str(folder)}
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
     task_of = detection_task if settings["loss"] == "retinaface" else recognition_task
@@ -228,6 +231,13 @@ def callbacks(task, settings, phase, steps, last_epoch, batch_size, done):
         watched = "val_loss" if task.validation(batch_size) is not None else "loss"
         chosen.append(keras.callbacks.EarlyStopping(watched, patience=settings["early_stop"]))
     return chosen
+
+
+def worker_number():
+    """Returns the number of this worker, 0 for the first or only one."""
+    from utils.devices import worker_shard
+
+    return worker_shard()[0]
 
 
 def recognition_task(settings, strategy):

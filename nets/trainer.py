@@ -109,6 +109,9 @@ class Trainer(keras.Model):
         total = tf.add_n([loss for name, loss in losses.items() if not name.startswith("_")])
         return {"loss": total, **{name.lstrip("_"): loss for name, loss in losses.items()}}
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Skips what Keras does before `fit`: all is built, and it fails with remote workers."""
+
     def make_train_function(self, force=False):
         """Compiles the step over all replicas; the position moves past the batch."""
         if self.train_function is None or force:

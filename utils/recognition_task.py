@@ -157,25 +157,34 @@ class RecognitionTask:
 
     def dataset(self, batch_size, position):
         """Returns the endless stream of batches from a position on; pixels, not normalised."""
-        shard = worker_shard()
+        strategy, shard = self.trainer.distribute_strategy, worker_shard()
+        replicas = strategy.num_replicas_in_sync
         self.sampler = self._build_sampler(batch_size)
         multiple = self.sampler.block * shard[1]
         multiple = max(multiple, self.sampler.group)
         start = -(-position // multiple) * multiple
         self.skipped = SkippedImages(self.paths, self.sampler, start, shard)
-        replicas = self.trainer.distribute_strategy.num_replicas_in_sync
-        return recognition_dataset(
-            self.paths,
-            self.labels,
-            self.input_shape[:2],
-            batch_size // shard[1],
-            self.sampler,
-            self.settings["augmentation"],
-            "pixels",
-            self.settings["seed"],
-            start,
-            shard=shard,
-            replicas=replicas // shard[1],
+
+        def stream(batch_size, parts):
+            return recognition_dataset(
+                self.paths,
+                self.labels,
+                self.input_shape[:2],
+                batch_size,
+                self.sampler,
+                self.settings["augmentation"],
+                "pixels",
+                self.settings["seed"],
+                start,
+                shard=shard,
+                replicas=parts,
+            )
+
+        if shard[1] == 1:  # `fit` splits the batch over the replicas
+            return stream(batch_size, replicas)
+        # several workers: each replica draws batches of its own size from its worker's shard
+        return strategy.distribute_datasets_from_function(
+            lambda context: stream(context.get_per_replica_batch_size(batch_size), 1)
         )
 
     def _whole(self, paths, labels, batch_size):
