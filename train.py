@@ -96,6 +96,8 @@ def train(settings, strategy=None):
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
     phases = read_phases(settings["phases"])
+    # "none" on the command line is None
+    settings = {**settings, "augmentation": settings["augmentation"] or "none"}
     if worker_number():  # the first of several workers writes where the user looks
         folder = Path(settings["save_dir"]) / f"worker-{worker_number()}"
         settings = {**settings, "save_dir": str(folder)}

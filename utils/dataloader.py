@@ -296,24 +296,24 @@ def _read_in_python(path: tf.Tensor) -> tf.Tensor:
 
 
 def _letterbox(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """`utils.images.letterbox` in one operation: antialiased bicubic, centred, FILL around it."""
+    """`utils.images.letterbox` in the graph: antialiased bicubic, centred, FILL around it."""
     shape = tf.cast(tf.shape(image)[:2], tf.int64)
-    target = tf.constant(size, tf.int64)
     # The side that limits is filled, the other rounded down; compared without division.
     wide = shape[1] * size[0] >= shape[0] * size[1]
     inner = tf.where(wide, shape * size[1] // shape[1], shape * size[0] // shape[0])
     inner = tf.maximum(inner, 1)
-    scale = tf.cast(inner, tf.float32) / tf.cast(shape, tf.float32)
-    # Outside the image the operation gives 0, hence the subtraction around it.
-    placed = tf.raw_ops.ScaleAndTranslate(
-        images=(tf.cast(image, tf.float32) - FILL)[None],
-        size=size,
-        scale=scale,
-        translation=tf.cast((target - inner) // 2, tf.float32),
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.cast(image, tf.float32)[None],
+        size=tf.cast(inner, tf.int32),
+        scale=tf.cast(inner, tf.float32) / tf.cast(shape, tf.float32),
+        translation=tf.zeros(2),
         kernel_type="keyscubic",
         antialias=True,
     )
-    return tf.saturate_cast(tf.round(placed[0] + FILL), tf.uint8)
+    pixels = tf.saturate_cast(tf.round(resized[0]), tf.uint8)
+    missing = size - inner
+    bars = tf.stack([missing // 2, missing - missing // 2], axis=1)
+    return tf.pad(pixels, tf.pad(bars, [[0, 1], [0, 0]]), constant_values=int(FILL))
 
 
 def _files(paths: Sequence[str], labels: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -14,6 +14,20 @@ from utils.weights import load_weights
 _HEAD_PREFIXES = ("C3_", "C4_", "C5_", "P3_", "P4_", "P5_", "Conv_", "ssh_", "bbox", "cls", "ldm")
 
 
+# Changes to `utils.detection_augmentations.AUGMENTATION` by the names of train.py.
+_PLAIN = dict.fromkeys(("grey", "blur", "jpeg"), 0.0)
+_AUGMENTATIONS = {
+    "strong": {},
+    "light": {**_PLAIN, "crop_scale": (0.5, 1.0)},
+    "none": {  # the whole photo, as it is
+        **_PLAIN,
+        **dict.fromkeys(("mirror", "brightness", "contrast", "saturation", "hue"), 0.0),
+        "zoom_out": 1.0,
+        "zoom_out_scale": 1.0,
+    },
+}
+
+
 class DetectionTask:
     """What train.py needs to know of a detector training.
 
@@ -30,6 +44,9 @@ class DetectionTask:
         backbone = settings["backbone"]
         if backbone not in ("mobilenet", "resnet50"):
             raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
+        if settings["augmentation"] not in _AUGMENTATIONS:
+            names = ", ".join(_AUGMENTATIONS)
+            raise ValueError(f"augmentation {settings['augmentation']!r} is not one of {names}")
         self.cfg = cfg_mnet if backbone == "mobilenet" else cfg_re50
         side = self.cfg["train_image_size"]
         self.size = tuple(settings["input_shape"] or (side, side))[:2]
@@ -67,6 +84,7 @@ class DetectionTask:
             self.items,
             self.size,
             batch_size,
+            _AUGMENTATIONS[settings["augmentation"]],
             seed=settings["seed"],
             start=position,
             cfg=self.cfg,

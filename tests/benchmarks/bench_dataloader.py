@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from tests.shared import SHARED
@@ -20,7 +21,7 @@ from utils.dataloader import check_files, recognition_dataset
 PHOTOS, SIZE, BATCH = 256, (112, 112), 64
 WARM_UP, BATCHES, ROUNDS = 8, 40, 5
 SETS = {"6,300": (6300, 299), "450,000": (450_000, 10_575)}
-SAMPLER_BATCHES, SAMPLER_ROUNDS = 100, 40
+SAMPLER_CALLS, CHUNK = 2000, 256  # positions that the pipeline asks for at once
 
 
 def make_jpegs(folder, side):
@@ -88,33 +89,28 @@ def compare_loaders(paths):
         )
 
 
-def sampler_seconds(name, build):
-    """Prints the processor time a batch, the least of many rounds, and that of the start."""
-    compiled, starts = {}, []
+def compare_set_sizes(name, build):
+    """Prints the time of a batch of positions, the least of many, and that of the start."""
+    images, starts = {}, []
     for count, people in SETS.values():
         labels = np.random.default_rng(0).permutation(np.arange(count) % people)
         begin = time.perf_counter()
         sampler = build(labels)
         starts.append(time.perf_counter() - begin)
-        compiled[count] = index_batches(sampler)
-    times = {count: [] for count in compiled}
-    for _ in range(SAMPLER_ROUNDS):
-        for count, batches in compiled.items():
-            times[count].append(seconds(batches, SAMPLER_BATCHES)[1] / SAMPLER_BATCHES)
-    small, large = (1e6 * np.min(measured) for measured in times.values())
+        signature = [tf.TensorSpec([CHUNK], tf.int64)]
+        images[count] = tf.function(sampler.image, input_signature=signature, autograph=False)
+    least = dict.fromkeys(images, np.inf)
+    for step in range(SAMPLER_CALLS):
+        positions = tf.range(step * CHUNK, (step + 1) * CHUNK, dtype=tf.int64)
+        for count, image in images.items():
+            begin = time.perf_counter()
+            image(positions).numpy()
+            least[count] = min(least[count], time.perf_counter() - begin)
+    small, large = (1e6 * seconds / CHUNK * BATCH for seconds in least.values())
     print(
         f"  {name:10s} {small:4.0f} and {large:4.0f} us a batch of {BATCH}, ratio "
         f"{large / small:.2f}; ready in {starts[0]:.2f} and {starts[1]:.2f} s"
     )
-
-
-def index_batches(sampler):
-    """Endless batches of image indices, chunked as in the pipeline."""
-    import tensorflow as tf
-
-    chunks = tf.data.Dataset.range(0, 1 << 40, 256)
-    chunks = chunks.map(lambda first: sampler.image(first + tf.range(256, dtype=tf.int64)))
-    return iter(chunks.unbatch().batch(BATCH))
 
 
 def time_start(paths, folder):
@@ -147,10 +143,10 @@ def main():
             compare_loaders(paths)
         time_start(paths, folder)
     print(f"samplers, {' and '.join(SETS)} images:")
-    sampler_seconds("plain", lambda labels: samplers.plain(labels, 0))
-    sampler_seconds("balanced", lambda labels: samplers.balanced(labels, 0))
-    sampler_seconds("identities", lambda labels: samplers.identities(labels, 16, 4, 0))
-    sampler_seconds("triplets", lambda labels: samplers.triplets(labels, 0))
+    compare_set_sizes("plain", lambda labels: samplers.plain(labels, 0))
+    compare_set_sizes("balanced", lambda labels: samplers.balanced(labels, 0))
+    compare_set_sizes("identities", lambda labels: samplers.identities(labels, 16, 4, 0))
+    compare_set_sizes("triplets", lambda labels: samplers.triplets(labels, 0))
 
 
 if __name__ == "__main__":
