@@ -11,6 +11,7 @@ from utils.alignment import align
 from utils.config import override
 from utils.engine import compile_engine
 from utils.images import letterbox, read_image, resize
+from utils.model_identity import model_identity
 from utils.weight_files import read_weight_file
 from utils.weights import load_weights
 
@@ -37,7 +38,9 @@ class Facenet:
         "letterbox_image": True,  # a crop keeps its ratio, with grey bars; no: it is stretched
         "detector": "retinaface",  # retinaface, mtcnn, or none: the image is a face crop already
         "detector_model_path": None,  # weights of the detector (mtcnn: folder); none: its own
-        "threshold": 1.1,  # largest distance of one person's photos, 0 to 2
+        # largest distance of one person's photos, 0 to 2; 1.1: 0.2 % of LFW's pairs of different
+        # people and 94 % of the others pass with the published MobileFaceNet
+        "threshold": 1.1,
         "batch_size": 32,  # faces that the network sees at once
         "engine": "auto",  # auto, litert or keras, see utils/engine.py
     }
@@ -123,15 +126,32 @@ class Facenet:
             ValueError: there is no detector.
             ImageError: an image cannot be read.
         """
-        if self._detector is None:
-            raise ValueError("Facenet: finding faces needs a detector, which is none")
         images = _as_list(images)
-        found = self._detector.detect_batch(images)
+        found = self.detect_batch(images)
         for image, faces in zip(images, found, strict=True):
             if len(faces) > 1:
                 text = f"{_name(image)}: {len(faces)} faces found, the largest is taken"
                 warnings.warn(text, stacklevel=2)
         return [faces.largest() for faces in found]
+
+    def detect_batch(self, images):
+        """Finds all faces of many images; a list of Detections."""
+        if self._detector is None:
+            raise ValueError("Facenet: finding faces needs a detector, which is none")
+        return self._detector.detect_batch(images)
+
+    @property
+    def identity(self):
+        """Dict that is equal where embeddings can be compared; see `utils.model_identity`."""
+        return model_identity(
+            self.model_path,
+            self.backbone,
+            self.input_shape,
+            self.normalization,
+            self.detector,
+            getattr(self._detector, "model_path", None),
+            self.letterbox_image,
+        )
 
     def face_crops(self, images, faces=None):
         """Cuts out the face of each image, as the network wants it, before normalisation.

@@ -34,7 +34,8 @@ def test_two_workers_on_loopback_train_one_model(faces, tmp_path):  # noqa: F811
             )
         )
     printed = [worker.communicate(timeout=240)[0] for worker in running]
-    assert [worker.returncode for worker in running] == [0, 0], printed[0][-2000:] + printed[1][-2000:]
+    ends = "\n".join(text[-2000:] for text in printed)
+    assert [worker.returncode for worker in running] == [0, 0], ends
     first, second = (np.load(tmp_path / f"logs-{i}.npz") for i in range(2))
     for name in first.files:
         np.testing.assert_allclose(first[name], second[name], atol=1e-6)

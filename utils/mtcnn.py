@@ -58,6 +58,7 @@ class Mtcnn:
         """Builds the networks and loads their weights."""
         settings = override(self._defaults, overrides, "Mtcnn")
         _check(**settings)
+        self.model_path = settings["model_path"]
         self.thresholds = settings["thresholds"]
         self.factor = settings["factor"]
         self.min_face_size = settings["min_face_size"]

@@ -67,7 +67,8 @@ class Variable:
 step = 0
 while True:
     step += 1
-    save_checkpoint(sys.argv[1], step, [Variable(np.full(200_000, step, np.float32))] * 3, {}, keep=2)
+    variable = Variable(np.full(200_000, step, np.float32))
+    save_checkpoint(sys.argv[1], step, [variable] * 3, {}, keep=2)
     print(step, flush=True)
 """
 
