@@ -37,7 +37,8 @@ def normalize(images, kind):
         images: (..., H, W, 3) RGB, 0..255, any numeric dtype; NumPy array or tensor.
         kind: "unit" x / 255 (FaceNet in Keras), "symmetric" (x / 255 - 0.5) / 0.5 (ArcFace),
             "fixed" (x - 127.5) / 128 and "per_image" (x - mean) / max(std, 1 / sqrt(n)) (FaceNet in
-            TensorFlow), "caffe" BGR minus (103.939, 116.779, 123.68) (RetinaFace), "pixels" as it is.
+            TensorFlow), "caffe" BGR minus (103.939, 116.779, 123.68) (RetinaFace),
+            "pixels" as it is.
 
     Returns:
         float32 of the same shape, an array for an array and a tensor for a tensor.
