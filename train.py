@@ -51,6 +51,9 @@ _defaults = {
     "clipnorm": None,  # largest norm of one weight's gradient
     "ema": 0.0,  # 0.999 keeps an average of the weights, which is evaluated and saved
     "precision": "float32",  # float32, mixed_float16 or mixed_bfloat16
+    # share of the old batch-norm statistics kept each step; none: the network's own, 0.99 or 0.995,
+    # which takes a thousand steps to settle: 0.9 for shorter trainings
+    "batch_norm_momentum": None,
     "sync_batch_norm": False,  # several devices: statistics over all of them, slower
     "early_stop": 0,  # epochs without a better val_loss (or loss) before it ends; 0: never
     # Output and machine:

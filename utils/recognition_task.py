@@ -121,8 +121,9 @@ class RecognitionTask:
         if start:
             print(f"{start.path}: {load_weights(network, start, skip_mismatch=True)}")
         for layer in network.layers:
-            if hasattr(layer, "synchronized"):
+            if hasattr(layer, "synchronized"):  # a batch normalisation
                 layer.synchronized = settings["sync_batch_norm"]
+                layer.momentum = settings["batch_norm_momentum"] or layer.momentum
         names = "margin scale mining label_smoothing center_factor center_rate prelogits_factor "
         names += "relational_factor seed"
         chosen = {name: settings[name] for name in names.split()}
