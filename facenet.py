@@ -38,6 +38,7 @@ class Facenet:
         "letterbox_image": True,  # a crop keeps its ratio, with grey bars; no: it is stretched
         "detector": "retinaface",  # retinaface, mtcnn, or none: the image is a face crop already
         "detector_model_path": None,  # weights of the detector (mtcnn: folder); none: its own
+        "detector_settings": None,  # dict of other settings of the detector, such as confidence
         # largest distance of one person's photos, 0 to 2; 1.1: 0.2 % of LFW's pairs of different
         # people and 94 % of the others pass with the published MobileFaceNet
         "threshold": 1.1,
@@ -79,15 +80,17 @@ class Facenet:
         self._detector = self._build_detector()
 
     def _build_detector(self):
-        path = {} if self.detector_model_path is None else {"model_path": self.detector_model_path}
+        chosen = {"engine": self.engine, **(self.detector_settings or {})}
+        if self.detector_model_path is not None:
+            chosen["model_path"] = self.detector_model_path
         if self.detector == "retinaface":
             from retinaface import Retinaface
 
-            return Retinaface(enlarge=False, engine=self.engine, **path)
+            return Retinaface(**{"enlarge": False, **chosen})
         if self.detector == "mtcnn":
             from utils.mtcnn import Mtcnn
 
-            return Mtcnn(engine=self.engine, **path)
+            return Mtcnn(**chosen)
         return None
 
     def embed(self, images):

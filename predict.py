@@ -4,26 +4,42 @@ import csv
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from utils.config import describe, device_name, from_command_line, run
 
 _defaults = {
-    "mode": "verify",  # verify, detect, dir_predict, fps or summary
+    # verify, detect, dir_predict, fps, summary; naming people: encode, recognize, classify_train,
+    # classify or cluster
+    "mode": "verify",
     # recognition network; none: the default of facenet.py:
     "model_path": None,  # weights of the recognition network, any format of the README
     "backbone": None,  # a name of nets/backbones.py: arcface_mobilefacenet, mobilenet, ...
     "threshold": None,  # largest distance of one person's photos, 0 to 2
     # detector; none: the default of retinaface.py:
-    "detector": "retinaface",  # retinaface, mtcnn, or none (verify only: photos are face crops)
+    "detector": "retinaface",  # retinaface, mtcnn, none (verify, encode: photos are crops)
     "detector_model_path": None,  # weights of the detector; mtcnn: folder with det1-3.npy
     "detector_backbone": None,  # of retinaface: mobilenet or resnet50
     "confidence": None,  # of retinaface: least score of a face, 0 to 1
     "nms_iou": None,  # of retinaface: of boxes that overlap more than this, the better one stays
     "input_shape": None,  # of retinaface: height, width, 3 that a photo is scaled to fit
     "letterbox_image": None,  # of retinaface: scale to input_shape (yes) or original size (no)
+    # naming people:
+    "gallery_path": "gallery.h5",  # the people who are known; made by encode
+    "gallery_dir": "gallery",  # encode: folder of their photos, <person>/*.jpg or <person>_1.jpg
+    "scoring": "mean",  # recognize: distance to a person's nearest photo, or to their mean
+    "take_largest": False,  # encode: of several faces on a photo use the largest, or none (no)
+    # recognize: share of strangers that may get a name, 0 to 1, for which the threshold is measured
+    # on the gallery; none: threshold as it is
+    "false_accept_rate": None,
+    "classifier_path": "classifier.h5",  # made by classify_train from the gallery
+    "train_images": None,  # classify_train: photos of each person; the rest tests; none: all
+    "min_images": 2,  # classify_train: people with fewer photos are left out
+    "cluster_method": "agglomerative",  # cluster: agglomerative or dbscan
+    "cluster_threshold": None,  # cluster: distance, 0 to 2; none: threshold, of dbscan 0.8 of it
     # files:
-    "dir_origin_path": "img",  # dir_predict: folder of photos
+    "dir_origin_path": "img",  # dir_predict, cluster: folder of photos
     "dir_save_path": "img_out",  # where pictures and tables go
     "show": True,  # open a window with the picture where there is a display
     "test_interval": 100,  # fps: how many times a photo is run
@@ -32,6 +48,8 @@ _defaults = {
 _SAMPLES = {
     "verify": ["img/1_001.jpg", "img/1_002.jpg"],
     "detect": ["img/group.jpg"],
+    "recognize": ["img/group.jpg"],
+    "classify": ["img/group.jpg"],
     "fps": ["img/group.jpg"],
 }
 _DETECTOR_KEYS = ("confidence", "nms_iou", "input_shape", "letterbox_image")
@@ -45,6 +63,11 @@ def main():
         "dir_predict": dir_predict,
         "fps": fps,
         "summary": summary,
+        "encode": encode,
+        "recognize": recognize,
+        "classify_train": classify_train,
+        "classify": classify,
+        "cluster": cluster,
     }
     settings = from_command_line(
         _defaults, __file__, __doc__, positional=("images", "photos, or the folder", "*")
@@ -62,7 +85,17 @@ def build_facenet(settings):
 
     keys = ("model_path", "backbone", "threshold", "detector_model_path", "engine")
     chosen = {key: settings[key] for key in keys if settings[key] is not None}
+    if settings["detector"] == "retinaface":
+        chosen["detector_settings"] = retinaface_settings(settings)
     return Facenet(detector=settings["detector"], **chosen)
+
+
+def retinaface_settings(settings):
+    """Returns the settings of RetinaFace that are given, under its own names."""
+    chosen = {key: settings[key] for key in _DETECTOR_KEYS if settings[key] is not None}
+    if settings["detector_backbone"] is not None:
+        chosen["backbone"] = settings["detector_backbone"]
+    return chosen
 
 
 def build_detector(settings):
@@ -77,10 +110,7 @@ def build_detector(settings):
         raise ValueError(f"detector {settings['detector']!r}: this mode needs retinaface or mtcnn")
     from retinaface import Retinaface
 
-    chosen |= {key: settings[key] for key in _DETECTOR_KEYS if settings[key] is not None}
-    if settings["detector_backbone"] is not None:
-        chosen["backbone"] = settings["detector_backbone"]
-    return Retinaface(**chosen)
+    return Retinaface(**chosen, **retinaface_settings(settings))
 
 
 def verify(settings):
@@ -183,6 +213,58 @@ def write_csv(path, rows):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def encode(settings):
+    """Builds or updates the gallery from a folder of photos of known people."""
+    from utils import naming
+
+    folder = (settings["images"] or [settings["gallery_dir"]])[0]
+    say(naming.encode(build_facenet(settings), folder, settings))
+
+
+def recognize(settings):
+    """Names every face of photos by the gallery."""
+    from utils import naming
+
+    paths, save = photos_to_name(settings)
+    say(naming.recognize(build_facenet(settings), paths, settings, save))
+
+
+def classify_train(settings):
+    """Trains the SVM on the gallery."""
+    from utils import naming
+
+    say(naming.classify_train(settings))
+
+
+def classify(settings):
+    """Names every face of photos by the SVM."""
+    from utils import naming
+
+    paths, save = photos_to_name(settings)
+    say(naming.classify(build_facenet(settings), paths, settings, save))
+
+
+def cluster(settings):
+    """Groups the faces of a folder by person."""
+    from utils import naming
+
+    paths = settings["images"] or [settings["dir_origin_path"]]
+    say(naming.group(build_facenet(settings), paths, settings))
+
+
+def photos_to_name(settings):
+    """Returns photos and folders, and a function of a picture and its name that saves it."""
+    paths = [path for group in photo_groups(settings, 1, repeat=False) for path in group]
+    one = len(paths) == 1 and not paths[0].is_dir()
+    return paths, partial(finish, {**settings, "show": settings["show"] and one})
+
+
+def say(lines):
+    """Prints each line as soon as it is there."""
+    for line in lines:
+        print(line, flush=True)
 
 
 def fps(settings):
