@@ -6,7 +6,7 @@ import numpy as np
 
 from nets.backbones import find_backbone
 from nets.facenet import facenet
-from nets.normalization import normalize
+from nets.normalization import NORMALIZATIONS, normalize
 from utils.alignment import align
 from utils.config import override
 from utils.engine import compile_engine
@@ -62,6 +62,15 @@ class Facenet:
             raise ValueError(
                 f"Facenet: detector {self.detector!r} is not retinaface, mtcnn or none"
             )
+        if self.batch_size < 1:
+            raise ValueError(f"Facenet: batch_size {self.batch_size}: at least 1 expected")
+        if self.normalization not in (None, *NORMALIZATIONS):
+            choices = ", ".join(NORMALIZATIONS)
+            raise ValueError(
+                f"Facenet: normalization {self.normalization!r} is not one of {choices}"
+            )
+        if self.input_shape is not None and len(self.input_shape) != 3:
+            raise ValueError(f"Facenet: input_shape {self.input_shape}: height, width, 3 expected")
         backbone = find_backbone(self.backbone)
         weights = read_weight_file(self.model_path)
         fitting = weights.build_settings()

@@ -7,6 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from utils.atomic_file import replacing
 from utils.config import describe, device_name, from_command_line, run
 
 _defaults = {
@@ -52,6 +53,7 @@ _SAMPLES = {
     "classify": ["img/group.jpg"],
     "fps": ["img/group.jpg"],
 }
+PICTURE_HEIGHT = 480  # pixels, of verify's picture
 _DETECTOR_KEYS = ("confidence", "nms_iou", "input_shape", "letterbox_image")
 
 
@@ -129,8 +131,9 @@ def verify(settings):
 def compare(facenet, first, second):
     """Returns the distance of two photos and a function (caption, same) -> picture."""
     from facenet import NoFaceError
+    from utils.detections import Detections
     from utils.drawing import draw_detections, side_by_side
-    from utils.images import read_image
+    from utils.images import fit_within, read_image
 
     photos = [read_image(first), read_image(second)]
     drawn = photos
@@ -142,12 +145,17 @@ def compare(facenet, first, second):
             if not len(found):
                 raise NoFaceError(f"{path}: no face found")
         crops = facenet.face_crops(photos, faces)
-        drawn = [draw_detections(p, f, [""]) for p, f in zip(photos, faces, strict=True)]
+        drawn = []
+        for photo, found in zip(photos, faces, strict=True):
+            shown, placed = fit_within(photo, PICTURE_HEIGHT)
+            boxes, points = placed.apply(found.boxes), placed.apply(found.landmarks)
+            drawn.append(draw_detections(shown, Detections(boxes, found.scores, points), [""]))
     embeddings = facenet.embed_crops(crops)
     distance = float(((embeddings[0] - embeddings[1]) ** 2).sum() ** 0.5)
 
     def picture(caption, same):
-        return side_by_side(drawn, caption, (0, 128, 0) if same else (190, 0, 0))
+        colour = (0, 128, 0) if same else (190, 0, 0)
+        return side_by_side(drawn, caption, colour, PICTURE_HEIGHT)
 
     return distance, picture
 
@@ -203,16 +211,10 @@ def write_csv(path, rows):
     """Writes one line a face: file, box, score, five landmarks; pixels. Whole or not at all."""
     points = [f"{name}_{axis}" for name in "left_eye right_eye nose mouth_left mouth_right".split()
               for axis in "xy"]  # fmt: skip
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
-            writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
+        writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)
 
 
 def encode(settings):
@@ -268,11 +270,13 @@ def say(lines):
 
 
 def fps(settings):
-    """Times detection and, if its weights are there, recognition on one photo."""
+    """Times detection of one photo and recognition of one crop."""
     from utils.images import read_image
 
+    if settings["test_interval"] < 1:
+        raise ValueError(f"test_interval {settings['test_interval']}: at least 1 expected")
     detector = build_detector(settings)
-    ((path,),) = photo_groups(settings, 1, repeat=False)
+    (path,) = next(photo_groups(settings, 1, repeat=False))
     image = read_image(path)
     timed = {f"{settings['detector']} on {path}": lambda: detector.detect(image)}
     facenet = build_facenet({**settings, "detector": None})
@@ -298,8 +302,13 @@ def summary(settings):
     from utils.config import cfg_mnet, cfg_re50
     from utils.flops import flops
 
-    size = tuple(settings["input_shape"] or (640, 640, 3))
-    cfg = cfg_re50 if settings["detector_backbone"] == "resnet50" else cfg_mnet
+    detectors = {None: cfg_mnet, "mobilenet": cfg_mnet, "resnet50": cfg_re50}
+    if settings["detector_backbone"] not in detectors:
+        raise ValueError(
+            f"detector_backbone {settings['detector_backbone']!r}: mobilenet, resnet50"
+        )
+    cfg = detectors[settings["detector_backbone"]]
+    size = (*(settings["input_shape"] or (640, 640))[:2], 3)
     recogniser = facenet(backbone=settings["backbone"] or "arcface_mobilefacenet")
     for model in (recogniser, RetinaFace(cfg, input_shape=size)):
         model.summary(line_length=110)

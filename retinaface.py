@@ -58,6 +58,14 @@ class Retinaface:
         self.__dict__.update(settings)
         if self.backbone not in ("mobilenet", "resnet50"):
             raise ValueError(f"Retinaface: backbone {self.backbone!r} is not mobilenet or resnet50")
+        if np.ndim(self.input_shape) != 1 or len(self.input_shape) < 2 or min(self.input_shape) < 1:
+            raise ValueError(f"Retinaface: input_shape {self.input_shape}: height, width expected")
+        for key in ("confidence", "nms_iou"):
+            value = getattr(self, key)
+            if not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise ValueError(f"Retinaface: {key} {value!r}: a number from 0 to 1 expected")
+        if self.batch_size < 1:
+            raise ValueError(f"Retinaface: batch_size {self.batch_size}: at least 1 expected")
         self.cfg = cfg_mnet if self.backbone == "mobilenet" else cfg_re50
         self.model = RetinaFace(self.cfg)
         self.load_report = load_weights(self.model, self.model_path)
@@ -140,6 +148,8 @@ class Retinaface:
 
     def get_FPS(self, image, test_interval):  # noqa: N802
         """Returns the seconds that one detection takes, averaged over `test_interval` runs."""
+        if test_interval < 1:
+            raise ValueError(f"test_interval {test_interval}: at least 1 expected")
         image = read_image(image)
         self.detect(image)
         start = time.perf_counter()

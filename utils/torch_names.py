@@ -115,7 +115,14 @@ def to_keras(state):
     if rename is None:
         example = next(iter(state), "nothing")
         raise ValueError(f"a PyTorch state dict of no known network (first key {example!r})")
-    layers = {rename(module): _to_layer(arrays) for module, arrays in modules.items()}
+    layers = {}
+    for module, arrays in modules.items():
+        try:
+            layers[rename(module)] = _to_layer(arrays)
+        except (KeyError, IndexError) as error:
+            raise ValueError(
+                f"a PyTorch state dict of no known network (key {module!r})"
+            ) from error
     if rename is _inception:
         _fold_gamma(layers)
     return layers, tuple(ignored)

@@ -88,7 +88,11 @@ def read_weight_file(path):
     if os.path.exists(prefix + ".index"):
         return _read_tf1(prefix)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path}: no such weight file")
+        if os.path.isdir(path):
+            raise ValueError(f"{path}: a folder, not a weight file")
+        raise FileNotFoundError(
+            f"{path}: no such weight file; published ones: python -m utils.weights download list"
+        )
     with open(path, "rb") as file:
         head = file.read(8)
     if head.startswith(b"\x89HDF"):
@@ -143,7 +147,12 @@ def _keras3_layers(root):
 
 
 def _read_torch(path):
-    if zipfile.is_zipfile(path) and "config.json" in zipfile.ZipFile(path).namelist():
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole_model = "config.json" in archive.namelist()
+    except zipfile.BadZipFile:
+        whole_model = False  # the format of PyTorch before 1.6, or damaged: torch will say
+    if whole_model:
         raise ValueError(
             f"{path}: a whole Keras model; use keras.saving.load_model and save_weights"
         )

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 
+from utils.atomic_file import replacing
 from utils.weight_files import INFO_ATTRIBUTE, WeightFile, read_weight_file
 
 # Keras class name -> the name that Keras 2 counted its layers with
@@ -82,22 +83,34 @@ def load_weights(model, path, skip_mismatch=False):
             elif skip_mismatch:
                 skipped.append(name)
             else:
-                raise ValueError(_mismatch(model, source, name, weight, array))
+                raise ValueError(_mismatch(model, source, name, weight, arrays, array))
     if not matched:
         raise ValueError(f"{source.path}: none of its tensors fits the network {model.name}")
+    used = {name.rsplit("/", 1)[0] for name, _, _ in matched}
+    unused = tuple(name for name in named if name not in used)
+    larger = [name for name in unused if any(array.ndim == 4 for array in named[name])]
+    if larger and not skip_mismatch:  # a head to tell people apart may be left over, no convolution
+        raise ValueError(
+            f"{source.path}: is of a larger network than {model.name}: nothing there takes "
+            f"{larger[0]} and {len(larger) - 1} more convolutions"
+        )
     for _, weight, array in matched:
         weight.assign(array)
-    used = {name.rsplit("/", 1)[0] for name, _, _ in matched}
-    unused = tuple(name for name in named if name not in used) + source.ignored
+    unused += source.ignored
     return LoadReport(source.format, tuple(n for n, _, _ in matched), tuple(skipped), unused)
 
 
-def _mismatch(model, source, name, weight, array):
+def _mismatch(model, source, name, weight, arrays, array):
     wanted = tuple(weight.shape)
     network = source.network()
     hint = f"; the file holds {network} weights" if network not in (None, model.name) else ""
     if array is None:
         return f"{source.path}: has nothing for {name} {wanted} of {model.name}{hint}"
+    if tuple(array.shape) == wanted:
+        layer = name.rsplit("/", 1)[0]
+        return (
+            f"{source.path}: has {len(arrays)} tensors for {layer} of {model.name}, too many{hint}"
+        )
     return (
         f"{source.path}: {name} has shape {tuple(array.shape)}, {model.name} needs {wanted}{hint}"
     )
@@ -141,19 +154,12 @@ def save_weights(model, path, **info):
     """
     import h5py
 
-    path = os.fspath(path)
-    if not path.endswith(".weights.h5"):
+    if not os.fspath(path).endswith(".weights.h5"):
         raise ValueError(f"{path}: the name of a weight file must end in .weights.h5")
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path.removesuffix('.weights.h5')}.{os.getpid()}.tmp.weights.h5"
-    try:
+    with replacing(path) as temporary:
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
             file.attrs[INFO_ATTRIBUTE] = json.dumps(info, ensure_ascii=False)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def build_network(source):
