@@ -175,12 +175,13 @@ class LossLog(keras.callbacks.Callback):
     def _draw(self, rows):
         from utils.plots import save_curves
 
-        names = [name for name in rows[0] if name.endswith("loss")]
-        curves = {
-            name: [(int(row["epoch"]), float(row[name])) for row in rows if row.get(name)]
-            for name in names
-        }
-        save_curves(self.path.with_name("loss.png"), curves, "loss", "epoch", "loss")
+        save_curves(self.path.with_name("loss.png"), loss_curves(rows), "loss")
+
+
+def loss_curves(rows):
+    """Returns {name: loss of each epoch} of the rows of losses.csv; NaN where one is missing."""
+    names = [name for name in rows[0] if name.endswith("loss")]
+    return {name: [float(row.get(name) or "nan") for row in rows] for name in names}
 
 
 class EpochWeights(keras.callbacks.Callback):
