@@ -7,14 +7,12 @@ import numpy as np
 
 from nets.normalization import normalize
 from nets.retinaface import RetinaFace
+from utils.anchor_decoding import decode
 from utils.anchors import Anchors
-from utils.box_coding import decode_boxes, decode_landmarks
 from utils.config import cfg_mnet, cfg_re50, override
-from utils.detections import Detections
 from utils.drawing import draw_detections
 from utils.engine import compile_engine
 from utils.images import Letterbox, fit_within, letterbox, pad_to_multiple, read_image
-from utils.nms import nms
 from utils.weights import load_weights
 
 STRIDE = 32  # of the coarsest feature map; the network wants multiples of it
@@ -156,32 +154,3 @@ class Retinaface:
         for _ in range(test_interval):
             self.detect(image)
         return (time.perf_counter() - start) / test_interval
-
-
-def decode(boxes, scores, landmarks, anchors, size, confidence, nms_iou, variances):
-    """Turns one image's network outputs into faces.
-
-    Only the anchors above `confidence` are decoded.
-
-    Args:
-        boxes: (A, 4) codes of `utils.box_coding`.
-        scores: (A, 2) softmax, the face at index 1.
-        landmarks: (A, 10) codes.
-        anchors: (A, 4) xyxy, fractions.
-        size: (height, width) of the network's input in pixels.
-        confidence: least score.
-        nms_iou: threshold of the suppression.
-        variances: of the coding.
-
-    Returns:
-        Detections in pixels of the network's input.
-    """
-    chosen = np.flatnonzero(scores[:, 1] > confidence)
-    chosen = chosen[np.argsort(-scores[chosen, 1], kind="stable")]
-    if not chosen.size:
-        return Detections.empty()
-    scale = np.float32([size[1], size[0]])
-    xyxy = decode_boxes(boxes[chosen], anchors[chosen], variances) * np.tile(scale, 2)
-    points = decode_landmarks(landmarks[chosen], anchors[chosen], variances) * np.tile(scale, 5)
-    found = Detections(xyxy, scores[chosen, 1], points.reshape(-1, 5, 2))
-    return found[nms(found.boxes, found.scores, nms_iou)]

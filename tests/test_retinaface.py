@@ -4,8 +4,9 @@ from PIL import Image
 
 from nets.facenet import facenet
 from nets.retinaface import RetinaFace
-from retinaface import Retinaface, decode
+from retinaface import Retinaface
 from tests.shared import need
+from utils.anchor_decoding import decode
 from utils.anchors import Anchors
 from utils.box_coding import encode_boxes, encode_landmarks
 from utils.boxes import iou

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from facenet import Facenet
 from nets.normalization import normalize
-from retinaface import Retinaface, decode
+from retinaface import Retinaface
+from utils.anchor_decoding import decode
 from utils.anchors import Anchors, _anchors
 from utils.images import letterbox, read_image
 
