@@ -30,7 +30,6 @@ def build_optimizer(
     momentum=0.9,
     weight_decay=0.0,
     clipnorm=None,
-    ema_momentum=None,
     epsilon=None,
 ):
     """Builds an optimizer with the settings of the Keras and TensorFlow FaceNets.
@@ -54,10 +53,6 @@ def build_optimizer(
         momentum: of sgd and rmsprop, beta_1 of the Adams; unused by the others.
         weight_decay: share taken off a weight each step, before the rate; 0 for none.
         clipnorm: largest norm of the gradient of one weight; None for any.
-        ema_momentum: share of the old value in a moving average of the trainable weights, such as
-            0.9999, kept beside them. `fit` puts it in their place at the end; elsewhere call
-            `optimizer.finalize_variable_values(model.trainable_variables)`. It starts at the
-            weights after the first step and leaves out the statistics of batch normalisation.
         epsilon: replaces the optimizer's own; None keeps that.
 
     Returns:
@@ -79,8 +74,6 @@ def build_optimizer(
         learning_rate,
         weight_decay=weight_decay if weight_decay or required else None,
         clipnorm=clipnorm,
-        use_ema=ema_momentum is not None,
-        ema_momentum=ema_momentum or 0.0,
         **settings,
     )
     optimizer.exclude_from_weight_decay(var_names=[UNDECAYED])
