@@ -1,4 +1,4 @@
-"""Trains any of the networks: recognition by one of seven losses, or the RetinaFace detector."""
+"""Trains any of the networks: recognition by one of eight losses, or the RetinaFace detector."""
 
 import warnings
 from pathlib import Path
@@ -7,7 +7,9 @@ from utils.config import describe, device_name, from_command_line, run
 
 _defaults = {
     # What is trained:
-    # arcface, cosface, softmax, softmax+center, triplet, triplet+softmax, distill; or retinaface
+    # arcface, cosface, softmax, softmax+center, triplet, triplet+softmax, distill; or retinaface.
+    # distill_blocks and retinaface_blocks: a quick start for distill and retinaface where teacher
+    # and student are of one kind
     "loss": "arcface",
     # a name of nets/backbones.py; with retinaface: mobilenet, resnet50
     "backbone": "arcface_mobilefacenet",
@@ -35,8 +37,8 @@ _defaults = {
     "center_rate": None,  # softmax+center: how fast centers follow (0.5)
     "prelogits_factor": None,  # softmax+center: weight of the prelogits norm (0.0005)
     "relational_factor": None,  # distill: weight of the distances between images (0)
-    "teacher_path": None,  # distill: weights of the teacher
-    "teacher_backbone": "arcface_mobilefacenet",  # distill: network of the teacher
+    "teacher_path": None,  # distill and the losses by blocks: weights of the teacher
+    "teacher_backbone": "arcface_mobilefacenet",  # distill, distill_blocks: its network
     "embedding_size": None,  # none: the backbone's own, the teacher's for distill
     "keep_probability": None,  # of the dropout; none: the backbone's own
     # Optimizer:
@@ -106,7 +108,8 @@ def train(settings, strategy=None):
         settings = {**settings, "save_dir": str(folder)}
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
-    task_of = detection_task if settings["loss"] == "retinaface" else recognition_task
+    detecting = settings["loss"].startswith("retinaface")
+    task_of = detection_task if detecting else recognition_task
     strategy = strategy or tf.distribute.get_strategy()
     task = task_of(settings, strategy)
     print(task.summary)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from nets.inception_resnetv1 import inception_resnetv1
 from nets.iresnet import iresnet50
-from nets.mobilefacenet import mobilefacenet
+from nets.mobilefacenet import MOBILEFACENET_BLOCKS, mobilefacenet
 from nets.mobilenet import arcface_mobilenet, facenet_mobilenet
 
 
@@ -19,6 +19,8 @@ class Backbone:
         embedding_size: D it was published with.
         normalization: kind of `nets.normalization.normalize` it was published with.
         keep_probability: of its dropout in training.
+        blocks: layers after which block distillation cuts it, the last one "Prelogits"; empty where
+            that is not offered.
     """
 
     build: Callable
@@ -26,13 +28,16 @@ class Backbone:
     embedding_size: int
     normalization: str
     keep_probability: float = 0.5
+    blocks: tuple[str, ...] = ()
 
 
 BACKBONES = {
     "mobilenet": Backbone(facenet_mobilenet, (160, 160, 3), 128, "unit"),
     "inception_resnetv1": Backbone(inception_resnetv1, (160, 160, 3), 128, "unit"),
     "arcface_mobilenet": Backbone(arcface_mobilenet, (112, 112, 3), 512, "symmetric"),
-    "arcface_mobilefacenet": Backbone(mobilefacenet, (112, 112, 3), 128, "symmetric", 1.0),
+    "arcface_mobilefacenet": Backbone(
+        mobilefacenet, (112, 112, 3), 128, "symmetric", 1.0, MOBILEFACENET_BLOCKS
+    ),
     "arcface_iresnet50": Backbone(iresnet50, (112, 112, 3), 512, "symmetric"),
 }
 

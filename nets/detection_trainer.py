@@ -1,5 +1,6 @@
 """What RetinaFace is trained to minimise."""
 
+from nets.block_distillation import BlockDistillation
 from nets.retinaface_training import multibox_loss
 from nets.trainer import Trainer
 
@@ -18,3 +19,18 @@ class DetectionTrainer(Trainer):
         """Returns the three terms of the multibox loss; see `Trainer.losses`."""
         outputs = self.network(batch["image"], training=training)
         return multibox_loss(batch["targets"], *outputs, box_weight=self.box_weight)
+
+
+class DetectionBlockTrainer(Trainer):
+    """Teaches RetinaFace what another one of its kind computes; labels are not used."""
+
+    loss_names = ("blocks",)
+
+    def __init__(self, network, teacher, last_layers, ema=0.0):
+        """Wraps a network; see `BlockDistillation`."""
+        super().__init__(network, ema)
+        self.blocks = BlockDistillation(network, teacher, last_layers)
+
+    def losses(self, batch, training):
+        """Returns the error of the blocks; see `Trainer.losses`."""
+        return {"blocks": self.blocks(batch["image"], training)}

@@ -4,6 +4,12 @@ from keras import layers
 
 from nets.layers import BatchNormalization, PReLU, strided_padding
 
+MOBILEFACENET_BLOCKS = (
+    *("conv2_dw_prelu", "conv_23_project_bn", *(f"conv_3_{i}_add" for i in range(4))),
+    *("conv_34_project_bn", *(f"conv_4_{i}_add" for i in range(6))),
+    *("conv_45_project_bn", *(f"conv_5_{i}_add" for i in range(2)), "Prelogits"),
+)
+
 
 def _norm(x, name):
     return BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)

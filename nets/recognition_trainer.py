@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from nets import facenet_training as formulas
+from nets.block_distillation import BlockDistillation
 from nets.heads import CenterBank
 from nets.normalization import normalize
 from nets.trainer import Trainer
@@ -17,6 +18,7 @@ LOSSES = {
     "arcface": ("arcface", "images", ("arcface", "_accuracy")),
     "cosface": ("arcface", "images", ("cosface", "_accuracy")),
     "distill": (None, "images", ("distill",)),
+    "distill_blocks": (None, "images", ("blocks",)),
 }
 
 
@@ -35,11 +37,13 @@ class RecognitionTrainer(Trainer):
             network: in mode "train" with the head that LOSSES names, else in mode "predict".
             loss: a key of LOSSES.
             normalization: kind of `nets.normalization.normalize` that the network wants.
-            teacher: for "distill", (Keras model, its normalization); it is not trained.
+            teacher: for "distill", (Keras model, its normalization); it is not trained. For
+                "distill_blocks" of the network's own architecture and normalization.
             ema: see `Trainer`.
             **settings: margin (triplet alpha, or of arcface and cosface), scale (of the cosines),
                 mining ("semihard" or "hard"), label_smoothing, center_factor, center_rate,
-                prelogits_factor, relational_factor, seed. None takes the formula's own.
+                prelogits_factor, relational_factor, seed, blocks (names, for "distill_blocks").
+                None takes the formula's own.
         """
         head, _, terms = LOSSES[loss]
         self.loss_names = tuple(name.lstrip("_") for name in terms)
@@ -55,6 +59,8 @@ class RecognitionTrainer(Trainer):
         self.normalization = normalization
         self.settings = {name: value for name, value in settings.items() if value is not None}
         self._teach = teacher and _teaching(*teacher)
+        if loss == "distill_blocks":
+            self.blocks = BlockDistillation(network, teacher[0], self.settings["blocks"])
         if loss == "softmax+center":
             size, classes = self.head.kernel.shape
             self.centers = CenterBank(classes, size, self._setting("center_rate", 0.5))
@@ -66,6 +72,7 @@ class RecognitionTrainer(Trainer):
             "arcface": self._margin,
             "cosface": self._margin,
             "distill": self._distill,
+            "distill_blocks": None,
         }[loss]
 
     def _setting(self, name, default):
@@ -74,11 +81,17 @@ class RecognitionTrainer(Trainer):
     def losses(self, batch, training):
         """Returns the terms of the loss; see `Trainer.losses`."""
         images = normalize(batch["image"], self.normalization)
+        if self.loss_name == "distill_blocks":
+            return {"blocks": self.blocks(images, training)}
         prelogits, embeddings = self.features(images, training=training)
         terms = self._terms(batch, prelogits, embeddings)
         if training and self.loss_name == "softmax+center":
             self.centers.update(tf.stop_gradient(prelogits), batch["label"])
         return terms
+
+    def calibrate(self, pixels):
+        """Prepares "distill_blocks" for a network at random, from images (B, H, W, 3), 0..255."""
+        self.blocks.calibrate(normalize(pixels, self.normalization))
 
     def embed(self, pixels):
         """Returns the (B, D) embeddings of images (B, H, W, 3), 0..255."""

@@ -18,6 +18,14 @@ PUBLISHED_ORDER = (
     *(f"{head}_{level}" for head in ("bbox", "cls", "ldm") for level in LEVELS),
 )
 
+# Where `nets.block_distillation` cuts the small detector.
+MOBILENET_BLOCKS = (
+    *("conv1_relu", *(f"conv_pw_{number}_relu" for number in range(1, 14))),
+    *("C3_reduced_leaky", "C4_reduced_leaky", "C5_reduced_leaky"),
+    *("Conv_P4_merged_leaky", "Conv_P3_merged_leaky", *(f"ssh_{lvl}_relu" for lvl in LEVELS)),
+    *("bbox_reg", "cls", "ldm_reg"),
+)
+
 
 def _conv_norm(x, filters, kernel_size, name, leaky=None):
     x = layers.Conv2D(filters, kernel_size, padding="same", name=name)(x)

@@ -69,7 +69,7 @@ def losses(folder, name="loss"):
         return [float(row[name]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "distill"])
+@pytest.mark.parametrize("loss", [name for name in LOSSES if "distill" not in name])
 def test_every_loss_falls(loss, faces, tmp_path):
     train.train(settings(faces, tmp_path, loss=loss, phases=["all:6"], warmup_epochs=0.0))
     history = losses(tmp_path)
@@ -91,6 +91,22 @@ def test_distill_learns_the_teacher(faces, tmp_path):
     np.testing.assert_array_equal(
         teacher.get_weights()[0], read_weight_file(chosen["teacher_path"]).layers["conv1"][0]
     )
+
+
+def test_distill_blocks_comes_near_the_teacher(faces, tmp_path, monkeypatch):
+    from nets.facenet import facenet
+
+    cut = Backbone(tiny, (SIDE, SIDE, 3), 8, "unit", 1.0, ("relu1", "Prelogits"))
+    monkeypatch.setitem(BACKBONES, "tiny", cut)
+    teacher = facenet(backbone="tiny", embedding_size=4)
+    save_weights(teacher, tmp_path / "t.weights.h5", embedding_size=4, symmetric=False)
+    chosen = {"teacher_path": str(tmp_path / "t.weights.h5"), "teacher_backbone": "tiny"}
+    chosen |= {"batch_norm_momentum": 0.9, "phases": ["all:12"], "augmentation": "none"}
+    trainer = train.train(settings(faces, tmp_path / "l", loss="distill_blocks", **chosen))
+    assert losses(tmp_path / "l")[-1] < 0.2 * losses(tmp_path / "l")[0]
+    images = np.random.default_rng(0).uniform(0, 1, (8, SIDE, SIDE, 3)).astype(np.float32)
+    cosines = np.sum(teacher.predict(images) * trainer.network.predict(images), axis=1)
+    assert cosines.min() > 0.9
 
 
 def test_files_of_a_training(faces, tmp_path):
@@ -219,6 +235,8 @@ def test_early_stop(faces, tmp_path):
         ({"batch_size": 1000}, "batch_size 1000 is more than the 48 images"),
         ({"sampler": "odd"}, "neither plain nor balanced"),
         ({"loss": "distill"}, "needs teacher_path"),
+        ({"loss": "distill_blocks"}, "needs teacher_path"),
+        ({"loss": "retinaface_blocks", "backbone": "resnet50"}, "backbone mobilenet only"),
         ({"backbone": "none"}, "backbone 'none' is not one of"),
         ({"loss": "triplet", "images_per_person": 1}, "must be at least 2"),
         ({"annotation_path": "nowhere.txt"}, "nowhere.txt"),

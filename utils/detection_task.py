@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nets.detection_trainer import DetectionTrainer
-from nets.retinaface import RetinaFace
+from nets.detection_trainer import DetectionBlockTrainer, DetectionTrainer
+from nets.retinaface import MOBILENET_BLOCKS, RetinaFace
 from utils.annotations import read_wider_labels
 from utils.config import cfg_mnet, cfg_re50
 from utils.detection_dataloader import detection_dataset, validation_dataset
@@ -62,7 +62,22 @@ class DetectionTask:
         with strategy.scope():
             network = RetinaFace(self.cfg, backbone)
             self._start_from(network, settings["model_path"])
-            self.trainer = DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
+            self.trainer = self._trainer(network, backbone)
+
+    def _trainer(self, network, backbone):
+        settings = self.settings
+        if settings["loss"] == "retinaface":
+            return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
+        if backbone != "mobilenet":
+            raise ValueError(f"loss retinaface_blocks: backbone mobilenet only, not {backbone}")
+        if not settings["teacher_path"]:
+            raise ValueError(
+                "loss retinaface_blocks needs teacher_path, the detector to learn from"
+            )
+        teacher = RetinaFace(self.cfg, backbone)
+        self._start_from(teacher, settings["teacher_path"])
+        teacher.trainable = False
+        return DetectionBlockTrainer(network, teacher, MOBILENET_BLOCKS, settings["ema"])
 
     def _start_from(self, network, path):
         if path is None:

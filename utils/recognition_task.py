@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nets.backbones import find_backbone
+from nets.backbones import BACKBONES, find_backbone
 from nets.facenet import facenet
 from nets.recognition_trainer import LOSSES, RecognitionTrainer
 from utils import samplers
@@ -13,6 +13,8 @@ from utils.devices import worker_shard
 from utils.weight_files import read_weight_file
 from utils.weights import load_weights
 
+DISTILLATIONS = ("distill", "distill_blocks")  # a teacher stands in for labels
+CALIBRATION_IMAGES = 64
 VERIFIED_PAIRS = 3000  # of one person, and as many of two, that held-out people are verified on
 
 # What is trained while the backbone is frozen: the layers after the last feature map.
@@ -36,7 +38,7 @@ class RecognitionTask:
         """Reads the lists, builds network and loss; ValueError or OSError if they cannot work."""
         self.settings = settings
         if settings["loss"] not in LOSSES:
-            names = ", ".join([*LOSSES, "retinaface"])
+            names = ", ".join([*LOSSES, "retinaface", "retinaface_blocks"])
             raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
         head, self.order, _ = LOSSES[settings["loss"]]
         self._read_data()
@@ -65,7 +67,7 @@ class RecognitionTask:
         self.val_paths, self.val_labels = paths[held], labels[held]
         self.paths, self.labels = paths[kept], labels[kept]
         self.people = int(labels.max()) + 1
-        if self.people < 2 and settings["loss"] != "distill":
+        if self.people < 2 and settings["loss"] not in DISTILLATIONS:
             raise ValueError(f"{settings['annotation_path']}: one person only; two are needed")
 
     @property
@@ -92,11 +94,14 @@ class RecognitionTask:
 
     def _build(self, head):
         settings, teacher, size = self.settings, None, self.settings["embedding_size"]
-        if settings["loss"] == "distill":
-            teacher = self._read_teacher()
-            size = teacher[0].output_shape[-1]
         start = settings["model_path"] and read_weight_file(settings["model_path"])
         fitting = start.build_settings() if start else {"symmetric": False}
+        if settings["loss"] in DISTILLATIONS:
+            teacher, taught = self._read_teacher()
+            size = teacher[0].output_shape[-1]
+        if settings["loss"] == "distill_blocks":
+            self._check_blocks(start, taught)
+            fitting = taught
         if start and start.network() not in (None, settings["backbone"]):
             raise ValueError(
                 f"{start.path}: holds {start.network()} weights, backbone is {settings['backbone']}"
@@ -127,6 +132,7 @@ class RecognitionTask:
         names = "margin scale mining label_smoothing center_factor center_rate prelogits_factor "
         names += "relational_factor seed"
         chosen = {name: settings[name] for name in names.split()}
+        chosen["blocks"] = self.backbone.blocks
         self.trainer = RecognitionTrainer(
             network,
             settings["loss"],
@@ -135,11 +141,32 @@ class RecognitionTask:
             settings["ema"],
             **chosen,
         )
+        if settings["loss"] == "distill_blocks" and not start:
+            count = min(CALIBRATION_IMAGES, len(self.paths))
+            chosen = np.random.default_rng(settings["seed"]).permutation(len(self.paths))[:count]
+            images = self._whole(self.paths[chosen], self.labels[chosen], count)
+            self.trainer.calibrate(next(iter(images))["image"])
+
+    def _check_blocks(self, start, taught):
+        """Raises ValueError where student and teacher cannot be cut into the same blocks."""
+        backbone, teacher = self.settings["backbone"], self.settings["teacher_backbone"]
+        if not self.backbone.blocks:
+            known = [name for name, one in BACKBONES.items() if one.blocks]
+            raise ValueError(f"backbone {backbone}: distill_blocks knows {', '.join(known)} only")
+        if backbone != teacher:
+            raise ValueError(
+                f"distill_blocks: backbone {backbone} and teacher_backbone {teacher} must be equal"
+            )
+        if start and start.build_settings()["symmetric"] != taught["symmetric"]:
+            raise ValueError(f"{start.path}: pads its convolutions otherwise than the teacher does")
 
     def _read_teacher(self):
+        """Returns (network, its normalization) and what its weights say of its build."""
         settings = self.settings
         if not settings["teacher_path"]:
-            raise ValueError("loss distill needs teacher_path, the weights to learn from")
+            raise ValueError(
+                f"loss {settings['loss']} needs teacher_path, the weights to learn from"
+            )
         source = read_weight_file(settings["teacher_path"])
         fitting, backbone = source.build_settings(), find_backbone(settings["teacher_backbone"])
         network = facenet(
@@ -149,7 +176,7 @@ class RecognitionTask:
         )
         load_weights(network, source)
         network.trainable = False
-        return network, fitting.get("normalization", backbone.normalization)
+        return (network, fitting.get("normalization", backbone.normalization)), fitting
 
     def freeze(self, frozen):
         """Freezes all but the head, or nothing; frozen batch norms keep their statistics."""

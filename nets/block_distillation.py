@@ -1,0 +1,117 @@
+"""A student that learns a teacher of its own architecture block by block.
+
+After Wang et al., "Progressive Blockwise Knowledge Distillation", IJCAI 2018, but all blocks at
+once: each sees what the teacher's block sees, so none waits for another.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def split_blocks(network, last_layers):
+    """Cuts a network into blocks that share its weights.
+
+    Args:
+        network: functional Keras model of one input.
+        last_layers: names of the layers that end a block, each after those that it builds on.
+
+    Returns:
+        A (sources, block) for each name: which outputs it takes, as numbers of earlier names or
+        -1 for the network's input, and the Keras model from those to the named layer's output.
+    """
+    tensors = [network.input, *(network.get_layer(name).output for name in last_layers)]
+    blocks = []
+    for number, end in enumerate(tensors[1:], start=1):
+        sources = _sources(end, tensors[:number])
+        blocks.append(([i - 1 for i in sources], keras.Model([tensors[i] for i in sources], end)))
+    return blocks
+
+
+def _sources(end, tensors):
+    """Returns the indices of the tensors that `end` is computed from, stopping at the first."""
+    indices = {id(tensor): index for index, tensor in enumerate(tensors)}
+    found, seen, waiting = set(), set(), [end]
+    while waiting:
+        tensor = waiting.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if id(tensor) in indices:
+            found.add(indices[id(tensor)])
+            continue
+        history = tensor._keras_history
+        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
+    return sorted(found)
+
+
+class BlockDistillation:
+    """Each block of a student learns what the teacher's block makes of the teacher's own input.
+
+    A block alone is shallow, so it learns in few steps; the errors that add up along the whole
+    student are left to a training on the outputs afterwards. A block that ends in an addition is
+    taken for a residual one, from one source.
+    """
+
+    def __init__(self, student, teacher, last_layers):
+        """Cuts both networks, of one architecture, behind the same layers; see `split_blocks`."""
+        self.blocks = split_blocks(student, last_layers)
+        ends = [teacher.get_layer(name).output for name in last_layers]
+        # kept in a closure: Keras would count the teacher's weights as the trainer's
+        features = keras.Model(teacher.input, ends)
+        self._teach = lambda images: features(images, training=False)
+
+    def calibrate(self, images):
+        """Gives a block's last batch norm, if it is of all outputs, the mean and spread they need.
+
+        Without it the first thousand steps go into shrinking what residual blocks add.
+
+        Args:
+            images: (B, H, W, 3), normalised.
+        """
+        for block, _, _, spread in self._examples(images):
+            norms = [x for x in block.layers if isinstance(x, keras.layers.BatchNormalization)]
+            mean, variance = tf.nn.moments(spread, list(range(len(spread.shape) - 1)))
+            if norms and norms[-1].gamma.shape == variance.shape:
+                norms[-1].gamma.assign(tf.sqrt(variance))
+                norms[-1].beta.assign(mean)
+
+    def __call__(self, images, training):
+        """Returns the mean over the blocks of `relative_error`, a scalar.
+
+        Args:
+            images: (B, H, W, 3), normalised.
+            training: whether the student's batch norms use the batch.
+        """
+        errors = [
+            relative_error(block(sources, training=training), target, spread)
+            for block, sources, target, spread in self._examples(images)
+        ]
+        return tf.add_n(errors) / len(errors)
+
+    def _examples(self, images):
+        """Yields each block, its inputs, its outputs and those less what a shortcut gives."""
+        targets = [tf.stop_gradient(x) for x in self._teach(images)]
+        known = [*targets, images]  # so that -1 is the input
+        for (numbers, block), target in zip(self.blocks, targets, strict=True):
+            sources = [known[number] for number in numbers]
+            shortcut = isinstance(block.layers[-1], keras.layers.Add)
+            yield block, sources, target, target - sources[0] if shortcut else target
+
+
+def relative_error(outputs, targets, spread):
+    """Mean squared error as a share of the variance of a channel: 0 is equal, about 1 is chance.
+
+    Args:
+        outputs: (B, ..., C).
+        targets: (B, ..., C), what they should be.
+        spread: (B, ..., C), whose variances are the measure; a channel that hardly varies is
+            measured by a tenth of the mean over all channels.
+
+    Returns:
+        float32 scalar.
+    """
+    axes = list(range(len(targets.shape) - 1))
+    error = tf.cast(tf.math.squared_difference(outputs, targets), tf.float32)
+    variance = tf.math.reduce_variance(tf.cast(spread, tf.float32), axes)
+    floor = 0.1 * tf.reduce_mean(variance) + keras.config.epsilon()
+    return tf.reduce_mean(tf.reduce_mean(error, axes) / (variance + floor))
