@@ -2,6 +2,7 @@
 
 Writes cls_train.txt, a line `id;path` a photo. With --align the face of each is cut out first,
 into a second folder, and the list is of the crops; stopped half-way, the next run goes on.
+With --wider_labels_path it writes where the faces are instead, to train a detector.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.annotations import write_cls_txt
+from utils.annotations import label_root, write_cls_txt, write_wider_labels
 from utils.class_lists import SPLITS, chart, split_classes, summarise
 from utils.config import describe, device_name, from_command_line, run
 from utils.crop_rules import CropRules
@@ -21,6 +22,8 @@ from utils.dataset_alignment import REPORT_NAME, DatasetAlignment
 from utils.dataset_report import KEPT, LABEL_CONFLICT, Row, write_report
 from utils.dataset_screening import check_readable, screen
 from utils.face_dataset import list_folders, list_identities, name_problem
+from utils.images import list_images
+from utils.pseudo_labels import label_photos
 from utils.second_look import detect_twice
 
 _defaults = {
@@ -49,6 +52,7 @@ _defaults = {
     "engine": "auto",  # auto, litert or keras, see utils/engine.py
     "batch_size": 32,  # photos in work at once
     # lists:
+    "wider_labels_path": None,  # label the faces of all photos for training a detector, only that
     "cls_train_path": "cls_train.txt",  # the list; a chart (and a report) get names like it
     "cls_val_path": "cls_val.txt",  # the list of what is held out
     "absolute_paths": True,  # no: paths relative to the list's folder, to move both together
@@ -64,8 +68,12 @@ def main():
     """Lists the photos, aligns them if asked to, writes the lists, the report and the chart."""
     settings = from_command_line(_defaults, __file__, __doc__)
     check(settings)
-    title = "txt_annotation.py" + (f" on {device_name()}" if settings["align"] else "")
+    detecting = settings["align"] or settings["wider_labels_path"]
+    title = "txt_annotation.py" + (f" on {device_name()}" if detecting else "")
     print(describe(settings, title, _defaults))
+    if settings["wider_labels_path"]:
+        label(settings)
+        return
     listing = list_photos(settings)
     portraits, dropped = screen(listing.portraits, settings["drop_duplicates"], cores())
     folder = aligned_path(settings)
@@ -165,9 +173,7 @@ def align(portraits, dropped, folder, settings):
     if todo:
         if settings["random_order"]:  # each process another one, so no seed
             todo = [todo[i] for i in np.random.default_rng().permutation(len(todo))]
-        detect_batch = build_detector(settings).detect_batch
-        if settings["second_look"]:
-            detect_batch = partial(detect_twice, detect_batch=detect_batch)
+        detect_batch = second_looking(settings)
         start, done = time.perf_counter(), 0
         with tqdm(total=len(todo), unit="photo") as bar:
             for count in alignment.run(todo, detect_batch, cores(), settings["batch_size"]):
@@ -176,6 +182,43 @@ def align(portraits, dropped, folder, settings):
         seconds = time.perf_counter() - start
         print(f"{done:,} photos in {seconds:.1f} s, {done / seconds:.1f} photos/s")
     return alignment.finish(portraits, dropped)
+
+
+def label(settings):
+    """Writes the faces that the detector finds in all photos of a folder as WIDER FACE labels.
+
+    Raises:
+        ValueError: there are no photos, or none with a face.
+    """
+    from tqdm import tqdm
+
+    paths = list_images(settings["datasets_path"])
+    if not paths:
+        raise ValueError(f"{settings['datasets_path']}: no photos")
+    found = label_photos(paths, second_looking(settings), cores(), settings["batch_size"])
+    labels, unreadable = [], []
+    for labelled in tqdm(found, total=len(paths), unit="photo"):
+        if isinstance(labelled, str):
+            unreadable.append(labelled)
+        else:
+            labels.append(labelled)
+    faces = sum(len(labelled.boxes) for labelled in labels)
+    if not faces:
+        raise ValueError(f"{settings['datasets_path']}: no face in {len(paths):,} photos")
+    target = Path(settings["wider_labels_path"])
+    names = [listed(labelled.path, label_root(target), settings) for labelled in labels]
+    write_wider_labels(target, [(n, *one[1:]) for n, one in zip(names, labels, strict=True)])
+    if unreadable:
+        print(f"left out {named(unreadable, 'photos that cannot be read')}")
+    print(f"{target}: {faces:,} faces in {len(labels):,} photos")
+
+
+def second_looking(settings):
+    """Returns detect_batch of the detector of the settings, with a second look if asked for."""
+    detect_batch = build_detector(settings).detect_batch
+    if settings["second_look"]:
+        detect_batch = partial(detect_twice, detect_batch=detect_batch)
+    return detect_batch
 
 
 def crop_rules(settings):
@@ -281,15 +324,16 @@ def write_lists(paths, people, settings):
     keys = ["cls_train_path", "cls_val_path"] if share else ["cls_train_path"]
     for key, (indices, labels) in zip(keys, sides, strict=False):
         target = Path(settings[key])
-        write_cls_txt(target, [listed(paths[i], target, settings) for i in indices], labels)
+        names = [listed(paths[i], target.parent, settings) for i in indices]
+        write_cls_txt(target, names, labels)
         print(f"{target}: {len(indices):,} images of {len(np.unique(labels)):,} people")
 
 
-def listed(path, target, settings):
-    """Returns an image's path as it stands in the list `target`."""
+def listed(path, folder, settings):
+    """Returns an image's path as it stands in a list whose relative paths start at `folder`."""
     if settings["absolute_paths"]:
         return os.path.abspath(path)
-    return Path(os.path.relpath(path, target.parent)).as_posix()
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def draw_chart(counts, path):

@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import txt_annotation
 from tests.shared import need
 from utils.alignment import ARCFACE_TEMPLATE
-from utils.annotations import read_cls_txt
+from utils.annotations import read_cls_txt, read_wider_labels
 from utils.dataset_report import Report
 from utils.detections import Detections
 from utils.images import read_image, save_image
@@ -108,6 +110,23 @@ def test_align_in_random_order_gives_the_same(dataset, monkeypatch, fake):
     script(monkeypatch, "--align", "--aligned_path", "two", "--random_order", "--batch_size", "2")
     one, two = dataset / "one/report.csv", dataset / "two/report.csv"
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("absolute", ["yes", "no"])
+def test_wider_labels(dataset, monkeypatch, capsys, fake, absolute):
+    (dataset / "datasets/bob/broken.jpg").write_bytes(b"no photo")
+    arguments = ["--wider_labels_path", "label.txt", "--absolute_paths", absolute]
+    script(monkeypatch, *arguments)
+    labels = {Path(one.path).resolve(): one for one in read_wider_labels("label.txt")}
+    assert len(labels) == 7
+    assert len(labels[dataset / "datasets/anna/none.jpg"].boxes) == 0
+    found = labels[dataset / "datasets/张三/照.jpg"]
+    np.testing.assert_allclose(found.boxes, [[8, 8, 40, 40]])
+    np.testing.assert_allclose(found.landmarks[0], ARCFACE_TEMPLATE * (32 / 112) + 8, rtol=1e-5)
+    assert found.has_landmarks.all()
+    output = capsys.readouterr().out
+    assert "6 faces in 7 photos" in output and "broken.jpg" in output
+    assert not Path("cls_train.txt").exists()
 
 
 def test_people_whose_photos_are_all_dropped_have_no_id(dataset, monkeypatch, capsys, fake):

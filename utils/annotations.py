@@ -187,7 +187,7 @@ def read_wider_labels(
             height that is not positive or a number that is not finite; with file and line.
     """
     path = Path(path)
-    root = _image_root(path) if image_root is None else Path(image_root)
+    root = label_root(path) if image_root is None else Path(image_root)
     collected: list[str] = [] if problems is None else problems
     images = []
     for name, numbered in _wider_blocks(path):
@@ -201,7 +201,8 @@ def read_wider_labels(
     return images
 
 
-def _image_root(path: Path) -> Path:
+def label_root(path: Path) -> Path:
+    """Returns the folder at which the relative paths of a label file start."""
     images = path.parent / "images"
     return images if images.is_dir() else path.parent
 
