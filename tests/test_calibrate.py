@@ -1,0 +1,57 @@
+import json
+
+import numpy as np
+import pytest
+
+import calibrate
+from nets.facenet import facenet
+from utils.images import save_image
+from utils.weights import save_weights
+
+
+def test_threshold_by_hand():
+    distances = np.array([0.2, 0.9, 1.1, *np.linspace(1.0, 1.9, 10)])
+    same = np.arange(13) < 3
+    found = calibrate.calibrate(distances, same, 0.2)
+    assert 1.1 <= found["threshold"] < 1.2  # 1.0 and 1.1 of ten pass
+    assert found["false_accept_rate"] == pytest.approx(0.2)
+    assert found["true_accept_rate"] == 1.0
+    assert sum(found["histogram"]["same"]) == pytest.approx(1, abs=1e-4)
+    assert len(found["histogram"]["edges"]) == 1 + len(found["histogram"]["different"])
+
+
+def test_all_pairs_by_hand():
+    embeddings = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    distances, same = calibrate.all_pairs(embeddings, np.array([7, 7, 8]))
+    np.testing.assert_allclose(distances, [np.sqrt(2), 2, np.sqrt(2)])
+    assert same.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [1, 2]])
+def test_pairs_of_both_kinds_are_needed(labels):
+    with pytest.raises(ValueError, match="two people"):
+        calibrate.all_pairs(np.eye(2), np.array(labels))
+
+
+def test_the_card_is_what_facenet_uses(tmp_path, monkeypatch, capsys):
+    from facenet import Facenet
+
+    rng, lines = np.random.default_rng(0), []
+    for index in range(6):
+        save_image(tmp_path / f"{index}.png", rng.integers(0, 256, (112, 112, 3), np.uint8))
+        lines.append(f"{index // 2};{tmp_path / f'{index}.png'}\n")
+    (tmp_path / "list.txt").write_text("".join(lines))
+    weights = tmp_path / "net.weights.h5"
+    network = facenet(backbone="arcface_mobilefacenet")
+    save_weights(network, weights, backbone="arcface_mobilefacenet", symmetric=False)
+    arguments = ["--model_path", str(weights), "--annotation_path", str(tmp_path / "list.txt")]
+    arguments += ["--false_accept_rate", "0.2", "--engine", "keras"]
+    monkeypatch.setattr("sys.argv", ["calibrate.py", *arguments])
+    calibrate.main()
+    assert "6 faces of 3 people, 3 pairs of one person and 12 of two" in capsys.readouterr().out
+    card = json.loads((tmp_path / "net.json").read_text())
+    assert card["network"] == "arcface_mobilefacenet" and card["embedding_size"] == 128
+    assert card["false_accept_rate"] <= 0.2 and (tmp_path / "net.png").exists()
+    chosen = {"model_path": str(weights), "detector": None, "engine": "keras"}
+    assert Facenet(**chosen).threshold == card["threshold"]
+    assert Facenet(**chosen, threshold=0.5).threshold == 0.5
