@@ -7,9 +7,9 @@ from utils.config import describe, device_name, from_command_line, run
 
 _defaults = {
     # What is trained:
-    # arcface, cosface, softmax, softmax+center, triplet, triplet+softmax, distill; or retinaface.
-    # distill_blocks and retinaface_blocks: a quick start for distill and retinaface where teacher
-    # and student are of one kind
+    # arcface, cosface, softmax, softmax+center, triplet, triplet+softmax, distill; for a detector
+    # retinaface, retinaface_distill; distill_blocks and retinaface_blocks, a quick start for the
+    # distillations where teacher and student are of one kind
     "loss": "arcface",
     # a name of nets/backbones.py; with retinaface: mobilenet, resnet50
     "backbone": "arcface_mobilefacenet",

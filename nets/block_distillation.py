@@ -47,14 +47,23 @@ def _sources(end, tensors):
 class BlockDistillation:
     """Each block of a student learns what the teacher's block makes of the teacher's own input.
 
-    A block alone is shallow, so it learns in few steps; the errors that add up along the whole
-    student are left to a training on the outputs afterwards. A block that ends in an addition is
+    A block alone is shallow, so it learns in few steps. The errors that add up along the whole
+    student are left to a training afterwards: on its embeddings, or on all blocks again, each of
+    which then takes what the student's own blocks give it. A block that ends in an addition is
     taken for a residual one, from one source.
     """
 
-    def __init__(self, student, teacher, last_layers):
-        """Cuts both networks, of one architecture, behind the same layers; see `split_blocks`."""
+    def __init__(self, student, teacher, last_layers, guided=True):
+        """Cuts both networks, of one architecture, behind the same layers; see `split_blocks`.
+
+        Args:
+            student: Keras model to train.
+            teacher: Keras model.
+            last_layers: names of the layers that end a block.
+            guided: whether a block is given the teacher's features, or the student's own.
+        """
         self.blocks = split_blocks(student, last_layers)
+        self._guided = guided
         ends = [teacher.get_layer(name).output for name in last_layers]
         # kept in a closure: Keras would count the teacher's weights as the trainer's
         features = keras.Model(teacher.input, ends)
@@ -68,7 +77,7 @@ class BlockDistillation:
         Args:
             images: (B, H, W, 3), normalised.
         """
-        for block, _, _, spread in self._examples(images):
+        for block, _, _, spread in self._lessons(images):
             norms = [x for x in block.layers if isinstance(x, keras.layers.BatchNormalization)]
             mean, variance = tf.nn.moments(spread, list(range(len(spread.shape) - 1)))
             if norms and norms[-1].gamma.shape == variance.shape:
@@ -82,14 +91,19 @@ class BlockDistillation:
             images: (B, H, W, 3), normalised.
             training: whether the student's batch norms use the batch.
         """
-        errors = [
-            relative_error(block(sources, training=training), target, spread)
-            for block, sources, target, spread in self._examples(images)
-        ]
+        own, errors = {-1: images}, []
+        for number, (block, sources, target, spread) in enumerate(self._lessons(images)):
+            if not self._guided:
+                sources = [own[source] for source in self.blocks[number][0]]
+            own[number] = block(sources, training=training)
+            errors.append(relative_error(own[number], target, spread))
         return tf.add_n(errors) / len(errors)
 
-    def _examples(self, images):
-        """Yields each block, its inputs, its outputs and those less what a shortcut gives."""
+    def _lessons(self, images):
+        """Yields each block, the teacher's inputs and outputs of it, and what a block has to add.
+
+        The last is the outputs less what a shortcut gives.
+        """
         targets = [tf.stop_gradient(x) for x in self._teach(images)]
         known = [*targets, images]  # so that -1 is the input
         for (numbers, block), target in zip(self.blocks, targets, strict=True):

@@ -21,15 +21,15 @@ class DetectionTrainer(Trainer):
         return multibox_loss(batch["targets"], *outputs, box_weight=self.box_weight)
 
 
-class DetectionBlockTrainer(Trainer):
+class DetectionDistiller(Trainer):
     """Teaches RetinaFace what another one of its kind computes; labels are not used."""
 
     loss_names = ("blocks",)
 
-    def __init__(self, network, teacher, last_layers, ema=0.0):
+    def __init__(self, network, teacher, last_layers, guided=True, ema=0.0):
         """Wraps a network; see `BlockDistillation`."""
         super().__init__(network, ema)
-        self.blocks = BlockDistillation(network, teacher, last_layers)
+        self.blocks = BlockDistillation(network, teacher, last_layers, guided)
 
     def losses(self, batch, training):
         """Returns the error of the blocks; see `Trainer.losses`."""

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from nets.detection_trainer import DetectionBlockTrainer, DetectionTrainer
+from nets.detection_trainer import DetectionDistiller, DetectionTrainer
 from nets.retinaface import MOBILENET_BLOCKS, RetinaFace
 from utils.annotations import read_wider_labels
 from utils.config import cfg_mnet, cfg_re50
 from utils.detection_dataloader import detection_dataset, validation_dataset
 from utils.weight_files import read_weight_file
 from utils.weights import load_weights
+
+DETECTION_LOSSES = ("retinaface", "retinaface_blocks", "retinaface_distill")
 
 # The parts after the backbone, which are trained while it is frozen.
 _HEAD_PREFIXES = ("C3_", "C4_", "C5_", "P3_", "P4_", "P5_", "Conv_", "ssh_", "bbox", "cls", "ldm")
@@ -42,6 +44,9 @@ class DetectionTask:
         """Reads the labels, builds the network; ValueError or OSError where they cannot work."""
         self.settings = settings
         backbone = settings["backbone"]
+        if settings["loss"] not in DETECTION_LOSSES:
+            names = ", ".join(DETECTION_LOSSES)
+            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
         if backbone not in ("mobilenet", "resnet50"):
             raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
         if settings["augmentation"] not in _AUGMENTATIONS:
@@ -65,8 +70,8 @@ class DetectionTask:
             self.trainer = self._trainer(network, backbone)
 
     def _trainer(self, network, backbone):
-        settings = self.settings
-        if settings["loss"] == "retinaface":
+        settings, loss = self.settings, self.settings["loss"]
+        if loss == "retinaface":
             return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
         if backbone != "mobilenet":
             raise ValueError(f"loss retinaface_blocks: backbone mobilenet only, not {backbone}")
@@ -77,7 +82,12 @@ class DetectionTask:
         teacher = RetinaFace(self.cfg, backbone)
         self._start_from(teacher, settings["teacher_path"])
         teacher.trainable = False
-        return DetectionBlockTrainer(network, teacher, MOBILENET_BLOCKS, settings["ema"])
+        guided = loss == "retinaface_blocks"
+        trainer = DetectionDistiller(network, teacher, MOBILENET_BLOCKS, guided, settings["ema"])
+        if guided and settings["model_path"] is None:
+            batch = next(iter(self.dataset(settings["batch_size"], 0)))
+            trainer.blocks.calibrate(batch["image"])
+        return trainer
 
     def _start_from(self, network, path):
         if path is None:

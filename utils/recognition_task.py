@@ -9,6 +9,7 @@ from utils import samplers
 from utils.annotations import read_cls_txt, split_by_identity, split_by_image
 from utils.callbacks import Skipped, Verification, sample_pairs
 from utils.dataloader import SkippedImages, check_files, recognition_dataset, validation_dataset
+from utils.detection_task import DETECTION_LOSSES
 from utils.devices import worker_shard
 from utils.weight_files import read_weight_file
 from utils.weights import load_weights
@@ -38,7 +39,7 @@ class RecognitionTask:
         """Reads the lists, builds network and loss; ValueError or OSError if they cannot work."""
         self.settings = settings
         if settings["loss"] not in LOSSES:
-            names = ", ".join([*LOSSES, "retinaface", "retinaface_blocks"])
+            names = ", ".join([*LOSSES, *DETECTION_LOSSES])
             raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
         head, self.order, _ = LOSSES[settings["loss"]]
         self._read_data()
