@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def update_card(weights_path: str | os.PathLike, entries: Mapping[str, Any]) -> 
     """Puts entries into the card of a weight file and leaves its others; returns its path."""
     path = card_path(weights_path)
     text = json.dumps({**read_card(weights_path), **entries}, indent=2, ensure_ascii=False)
+    # a list in one line
+    text = re.sub(r"\[[^][{}\"]*\]", lambda found: " ".join(found[0].split()), text)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
