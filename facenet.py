@@ -11,10 +11,12 @@ from utils.alignment import align
 from utils.config import override
 from utils.engine import compile_engine
 from utils.images import letterbox, read_image, resize
+from utils.model_card import read_card
 from utils.model_identity import model_identity
 from utils.weight_files import read_weight_file
 from utils.weights import load_weights
 
+DEFAULT_THRESHOLD = 1.1
 DETECTORS = ("retinaface", "mtcnn", None)
 
 
@@ -39,11 +41,13 @@ class Facenet:
         "detector": "retinaface",  # retinaface, mtcnn, or none: the image is a face crop already
         "detector_model_path": None,  # weights of the detector (mtcnn: folder); none: its own
         "detector_settings": None,  # dict of other settings of the detector, such as confidence
-        # largest distance of one person's photos, 0 to 2; 1.1: 0.2 % of LFW's pairs of different
-        # people and 94 % of the others pass with the published MobileFaceNet
-        "threshold": 1.1,
+        # largest distance of one person's photos, 0 to 2; none: that of the card beside the weights
+        # (see calibrate.py), else 1.1, at which 0.2 % of LFW's pairs of different people and 94 %
+        # of the others pass with the published MobileFaceNet
+        "threshold": None,
         "batch_size": 32,  # faces that the network sees at once
         "engine": "auto",  # auto, litert or keras, see utils/engine.py
+        "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
     def __init__(self, **overrides):
@@ -72,6 +76,8 @@ class Facenet:
         if self.input_shape is not None and len(self.input_shape) != 3:
             raise ValueError(f"Facenet: input_shape {self.input_shape}: height, width, 3 expected")
         backbone = find_backbone(self.backbone)
+        if self.threshold is None:
+            self.threshold = read_card(self.model_path).get("threshold", DEFAULT_THRESHOLD)
         weights = read_weight_file(self.model_path)
         fitting = weights.build_settings()
         self.input_shape = tuple(self.input_shape or backbone.input_shape)
@@ -85,7 +91,7 @@ class Facenet:
             symmetric=fitting["symmetric"],
         )
         self.load_report = load_weights(self.model, weights)
-        self._network = compile_engine(self.model, self.engine)
+        self._network = compile_engine(self.model, self.engine, precision=self.precision)
         self._detector = self._build_detector()
 
     def _build_detector(self):

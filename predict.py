@@ -12,7 +12,7 @@ from utils.config import describe, device_name, from_command_line, run
 
 _defaults = {
     # verify, detect, dir_predict, fps, summary; naming people: encode, recognize, classify_train,
-    # classify or cluster
+    # classify or cluster; export
     "mode": "verify",
     # recognition network; none: the default of facenet.py:
     "model_path": None,  # weights of the recognition network, any format of the README
@@ -45,6 +45,13 @@ _defaults = {
     "show": True,  # open a window with the picture where there is a display
     "test_interval": 100,  # fps: how many times a photo is run
     "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    # of the weights on a CPU, and of export to tflite: float32, float16 (half the size) or int8 (a
+    # quarter, fast; the README says what it costs); none: float32. mtcnn runs in float32
+    "precision": None,
+    # export:
+    "network": "all",  # recognizer, detector or all
+    "format": "onnx",  # tflite, onnx (needs tf2onnx) or saved_model
+    "export_dir": "export",  # where the networks go, each with a JSON file that says how to use it
 }
 _SAMPLES = {
     "verify": ["img/1_001.jpg", "img/1_002.jpg"],
@@ -52,9 +59,10 @@ _SAMPLES = {
     "recognize": ["img/group.jpg"],
     "classify": ["img/group.jpg"],
     "fps": ["img/group.jpg"],
+    "export": ["img/1_001.jpg", "img/1_002.jpg", "img/group.jpg"],
 }
 PICTURE_HEIGHT = 480  # pixels, of verify's picture
-_DETECTOR_KEYS = ("confidence", "nms_iou", "input_shape", "letterbox_image")
+_DETECTOR_KEYS = ("confidence", "nms_iou", "input_shape", "letterbox_image", "precision")
 
 
 def main():
@@ -70,6 +78,7 @@ def main():
         "classify_train": classify_train,
         "classify": classify,
         "cluster": cluster,
+        "export": export,
     }
     settings = from_command_line(
         _defaults, __file__, __doc__, positional=("images", "photos, or the folder", "*")
@@ -85,7 +94,7 @@ def build_facenet(settings):
     """Returns the Facenet of the settings; keys that are None keep its defaults."""
     from facenet import Facenet
 
-    keys = ("model_path", "backbone", "threshold", "detector_model_path", "engine")
+    keys = ("model_path", "backbone", "threshold", "detector_model_path", "engine", "precision")
     chosen = {key: settings[key] for key in keys if settings[key] is not None}
     if settings["detector"] == "retinaface":
         chosen["detector_settings"] = retinaface_settings(settings)
@@ -316,6 +325,41 @@ def summary(settings):
             f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters, "
             f"{flops(model) / 1e9:.3f} GFLOPs at {model.input_shape[1]}x{model.input_shape[2]}\n"
         )
+
+
+def export(settings):
+    """Writes the networks for use elsewhere, each checked against Keras on photos."""
+    from utils.exported_files import check_format
+
+    if settings["network"] not in ("recognizer", "detector", "all"):
+        raise ValueError(f"network {settings['network']!r} is not recognizer, detector or all")
+    precision = settings["precision"] or "float32"
+    check_format(settings["format"], precision)
+    from utils import export_task
+    from utils.images import read_image
+
+    photos = [read_image(path) for path in settings["images"] or _SAMPLES["export"]]
+    target = settings["export_dir"], settings["format"], precision
+    for subject in export_subjects(settings, photos):
+        say(export_task.export(subject, *target))
+
+
+def export_subjects(settings, photos):
+    """Yields the networks of the settings, to be checked with the photos."""
+    from utils import export_task
+
+    plain = {**settings, "engine": "keras", "precision": None}
+    if settings["network"] != "detector":
+        facenet = build_facenet({**plain, "detector": None})
+        yield export_task.recognizer_subject(facenet, photos)
+    if settings["network"] == "recognizer" or settings["detector"] is None:
+        return
+    if settings["detector"] == "mtcnn":
+        folder = settings["detector_model_path"] or "model_data"
+        yield from export_task.mtcnn_subjects(folder, photos)
+    else:
+        size = settings["input_shape"] and settings["input_shape"][:2]
+        yield export_task.retinaface_subject(build_detector(plain), photos, size)
 
 
 def photo_groups(settings, count, repeat=True):

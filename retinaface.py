@@ -40,6 +40,7 @@ class Retinaface:
         "square": False,  # fill input_shape with grey bars as the original does; slower
         "batch_size": 8,  # images of one size that the network sees at once
         "engine": "auto",  # auto, litert or keras, see utils/engine.py
+        "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
     def __init__(self, **overrides):
@@ -67,7 +68,7 @@ class Retinaface:
         self.cfg = cfg_mnet if self.backbone == "mobilenet" else cfg_re50
         self.model = RetinaFace(self.cfg)
         self.load_report = load_weights(self.model, self.model_path)
-        self._network = compile_engine(self.model, self.engine)
+        self._network = compile_engine(self.model, self.engine, precision=self.precision)
 
     def detect(self, image):
         """Returns the Detections of one image: a path, a PIL image or an RGB uint8 array."""

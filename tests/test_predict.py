@@ -13,9 +13,10 @@ from PIL import Image
 import predict
 from facenet import Facenet
 from nets.facenet import facenet
+from nets.retinaface import RetinaFace
 from retinaface import Retinaface
 from tests.shared import need
-from utils.config import run
+from utils.config import cfg_mnet, run
 from utils.detections import Detections
 from utils.images import read_image
 from utils.weights import save_weights
@@ -282,6 +283,8 @@ def test_settings_and_device_are_printed_once(command, detector, photo):
             {"input_shape": (640, 640, 3), "backbone": "resnet50"},
         ),
         ({"detector": "mtcnn", "detector_model_path": "w"}, {"model_path": "w"}),
+        ({"precision": "int8"}, {"precision": "int8"}),
+        ({"precision": "int8", "detector": "mtcnn"}, {}),
     ],
 )
 def test_detector_gets_what_was_set_and_keeps_its_defaults(
@@ -639,3 +642,65 @@ def test_boxes_every_face_of_the_group(command, published_detector, monkeypatch,
     for x1, y1, x2, y2 in published_detector.detect("img/group.jpg").boxes.astype(int):
         assert changed[y1:y2, x1 - 2 : x1 + 4].any(axis=1).mean() > 0.8
         assert changed[y1:y2, x2 - 4 : x2 + 2].any(axis=1).mean() > 0.8
+
+
+# export
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """Stands in for `export_task.export`: lists what it is called with."""
+    from utils import export_task
+
+    calls = []
+
+    def export(subject, *target):
+        calls.append((subject.model.name, subject.model.input_shape, *map(str, target)))
+        return ["written"]
+
+    monkeypatch.setattr(export_task, "export", export)
+    return calls
+
+
+def test_export_of_the_recogniser(command, crops_only, exported):
+    settings = {"network": "recognizer", "format": "tflite", "precision": "int8"}
+    status, lines, errors = command(mode="export", export_dir="out", **settings)
+    assert status == 0 and not errors and lines[-1] == "written"
+    shape = (None, 112, 112, 3)
+    assert exported == [("arcface_mobilefacenet", shape, "out", "tflite", "int8")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"), [({}, (None, None)), ({"input_shape": "64,96,3"}, (64, 96))]
+)
+def test_export_of_the_detector(command, exported, tmp_path, settings, shape):
+    weights = tmp_path / "detector.weights.h5"
+    save_weights(RetinaFace(cfg_mnet), weights)
+    settings = {"network": "detector", "detector_model_path": weights, **settings}
+    assert command(mode="export", format="saved_model", **settings)[0] == 0
+    name, *target = "retinaface_mobilenet", "export", "saved_model", "float32"
+    assert exported == [(name, (None, *shape, 3), *target)]
+
+
+def test_export_of_all_with_mtcnn(command, crops_only, exported):
+    settings = {"detector": "mtcnn", "detector_model_path": need("weights"), "format": "tflite"}
+    assert command(mode="export", **settings)[0] == 0
+    assert [name for name, *_ in exported] == ["arcface_mobilefacenet", "pnet", "rnet", "onet"]
+
+
+def test_export_without_detector(command, crops_only, exported):
+    assert command(mode="export", detector="none", format="tflite")[0] == 0
+    assert [name for name, *_ in exported] == ["arcface_mobilefacenet"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"network": "teacher"}, "network 'teacher' is not recognizer, detector or all"),
+        ({"format": "coreml"}, "format 'coreml' is not one of tflite, onnx, saved_model"),
+        ({"format": "saved_model", "precision": "int8"}, "precision int8 needs format tflite"),
+    ],
+)
+def test_export_refuses_before_it_builds(command, settings, message):
+    status, _, errors = command(mode="export", **settings)
+    assert status != 0 and len(errors) == 1 and message in errors[0]

@@ -61,7 +61,7 @@ def seer(monkeypatch):
 
     monkeypatch.setattr("retinaface.RetinaFace", lambda cfg: None)
     monkeypatch.setattr("retinaface.load_weights", lambda model, path: None)
-    monkeypatch.setattr("retinaface.compile_engine", lambda model, engine: build.net)
+    monkeypatch.setattr("retinaface.compile_engine", lambda model, engine, precision: build.net)
     return build
 
 

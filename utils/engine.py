@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from utils.litert import compile_litert
+from utils.quantization import check_precision
 
 ENGINES = ("auto", "keras", "litert")
 # Pixels of one run. LiteRT is no faster on many small images than on a few, and slower once their
@@ -69,7 +70,7 @@ class Engine:
             raise ValueError(f"the network takes a batch of shape (N, {text}), not {tuple(shape)}")
 
 
-def compile_engine(model, engine="auto", threads=None, sizes=2):
+def compile_engine(model, engine="auto", threads=None, sizes=2, precision="float32"):
     """Compiles a network for inference.
 
     Args:
@@ -80,31 +81,38 @@ def compile_engine(model, engine="auto", threads=None, sizes=2):
         threads: CPU threads of LiteRT; None for all that this process may use.
         sizes: image sizes (H, W) that LiteRT keeps ready, each with its own buffers. Coming back to
             a size costs nothing while it is kept, and up to half a run where it is not.
+        precision: of the weights: "float32", or "float16" or "int8" (`utils.quantization`), which
+            run on LiteRT only.
 
     Returns:
         An `Engine`: float32 (N, H, W, C) in, one float32 array or a tuple of them out. On LiteRT it
         keeps the weights of this moment: compile again after changing them.
 
     Raises:
-        ValueError: an unknown engine, or a model of several inputs.
-        RuntimeError: engine "litert" was asked for and cannot run the network.
+        ValueError: an unknown engine or precision, a precision that the engine does not have, or a
+            model of several inputs.
+        RuntimeError: engine "litert" or a lower precision was asked for and cannot be run.
     """
     import tensorflow as tf
 
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is not one of {', '.join(ENGINES)}")
+    check_precision(precision)
+    lower = precision != "float32"
+    if lower and engine == "keras":
+        raise ValueError(f"precision {precision} needs engine litert or auto, not keras")
     if len(model.inputs) != 1:
         raise ValueError(f"an engine takes one input, {model.name!r} has {len(model.inputs)}")
     input_shape = model.inputs[0].shape
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    if engine == "litert" or (engine == "auto" and not on_gpu):
+    if engine == "litert" or lower or (engine == "auto" and not on_gpu):
         threads = threads or _usable_cores()
         try:
-            run = compile_litert(model, threads, sizes)
+            run = compile_litert(model, threads, sizes, precision)
             return Engine("litert", run, input_shape, threads * LITERT_PIXELS_PER_THREAD)
         except Exception as error:  # The converter and the interpreter raise types of their own.
             reason = f"LiteRT cannot run {model.name!r}: {_first_line(error)}"
-            if engine == "litert":
+            if engine == "litert" or lower:
                 raise RuntimeError(reason) from error
             _log.warning("%s; it runs slower, on TensorFlow", reason)
     return Engine("keras", _keras_runner(model, on_gpu), input_shape, KERAS_PIXELS)

@@ -2,6 +2,7 @@
 
 One conversion serves every batch and image size. It takes seconds, so its result is kept on disk,
 named by all that decides it: the weights, the layers and their code, the input and the versions.
+A network in a lower precision is made from the float32 conversion and kept beside it.
 """
 
 import collections
@@ -15,19 +16,24 @@ import threading
 
 import numpy as np
 
+from utils import quantization
 from utils.atomic_file import replacing
 
 CACHE_BYTES = 2**30
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
+# How far an output may be from the Keras model's: norm of the difference by its norm. The images
+# are noise, which tells whether the kernels work, not how well int8 does on photos.
+_TOLERANCES = {"float32": 1e-2, "float16": 5e-2, "int8": 0.7}
 
 
-def compile_litert(model, threads, sizes):
+def compile_litert(model, threads, sizes, precision="float32"):
     """Returns a network on LiteRT: from the cache, else converted, tested and cached.
 
     Args:
         model: a functional or sequential Keras model with one input (B, H, W, C).
         threads: CPU threads of a run.
         sizes: image sizes (H, W) kept ready.
+        precision: of the weights, one of `quantization.PRECISIONS`.
 
     Returns:
         A function: float32 (n, H, W, C) -> tuple of float32 arrays (n, ...), as `model.outputs`.
@@ -39,42 +45,82 @@ def compile_litert(model, threads, sizes):
     """
     import ai_edge_litert.interpreter  # noqa: F401  Fail before the conversion, not after it.
 
-    path = cache_folder() / f"{fingerprint(model)}.tflite"
+    return Interpreters(_flatbuffer(model, fingerprint(model), precision), threads, sizes)
+
+
+def _flatbuffer(model, name, precision):
+    """Returns the flatbuffer of a network, whose fingerprint is `name`, and sees to its cache."""
+    suffix = "" if precision == "float32" else f"-{precision}"
+    path = cache_folder() / f"{name}{suffix}.tflite"
     content = read_cache(path)
     if content:
-        return Interpreters(content, threads, sizes)
-    content = convert(model)
-    run = Interpreters(content, threads, sizes)
-    _check_against(model, run)
+        return content
+    if precision == "float32":
+        content = convert(model)
+    else:
+        content = quantization.quantize(_flatbuffer(model, name, "float32"), precision)
+    _check_answers(model, Interpreters(content, 1, 1), _TOLERANCES[precision])
     write_cache(path, content)
-    return run
+    return content
 
 
 def convert(model):
     """Returns the network as a LiteRT flatbuffer whose batch, height and width stay open.
 
     The weights enter the graph as constants: with variables the converter raises no error and the
-    result returns NaN. The function itself stands in for the object that owns it, which keeps the
-    converter from writing a SavedModel, and its outputs in order.
+    result returns NaN.
+
+    Args:
+        model: a functional or sequential Keras model with one input (B, H, W, C). If it returns a
+            dict, the flatbuffer has a signature "serving_default" of "image" and these names.
     """
     import keras
     import tensorflow as tf
 
+    model = _with_stock_prelu(model)
     groups = model.trainable_variables, model.non_trainable_variables
     values = [[variable.numpy() for variable in group] for group in groups]
-    spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+    spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32, name="image")
 
     @tf.function(input_signature=[spec], autograph=False)
     def forward(images):
         constants = [[tf.constant(value) for value in group] for group in values]
         outputs, _ = model.stateless_call(*constants, images, training=False)
-        return [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]
+        if not isinstance(outputs, dict):
+            outputs = keras.tree.flatten(outputs)
+        return keras.tree.map_structure(lambda output: tf.cast(output, tf.float32), outputs)
 
     function = forward.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([function], function).convert()
+    # Without names the function stands in for the object that owns it: the converter then writes
+    # no SavedModel and keeps the outputs in order.
+    owner = tf.Module() if isinstance(function.structured_outputs, dict) else function
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], owner).convert()
 
 
-def _check_against(model, run):
+def _with_stock_prelu(model):
+    """Returns the network with Keras's own PReLU, whose formula LiteRT runs as a single op."""
+    import keras
+
+    from nets.layers import PReLU
+
+    def has_prelu(layer):
+        inner = layer.layers if isinstance(layer, keras.Model) else []
+        return isinstance(layer, PReLU) or any(map(has_prelu, inner))
+
+    if not has_prelu(model):
+        return model
+
+    def stock(layer):
+        if isinstance(layer, PReLU):
+            return keras.layers.PReLU(shared_axes=layer.shared_axes, name=layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=stock, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _check_answers(model, run, tolerance):
     """Raises RuntimeError if a converted network answers otherwise than its Keras model."""
     import keras
 
@@ -85,7 +131,7 @@ def _check_against(model, run):
         want = keras.ops.convert_to_numpy(want).astype(np.float32)
         finite = np.isfinite(want)  # Weights that overflow on noise are no fault of the conversion.
         want, got = want[finite], got[finite]
-        if not np.allclose(got, want, rtol=0, atol=1e-2 * np.abs(want).max(initial=0) + 1e-6):
+        if not np.linalg.norm(got - want) <= tolerance * np.linalg.norm(want) + 1e-6:
             raise RuntimeError(f"output {place} of the conversion differs from the Keras model's")
 
 
@@ -148,7 +194,8 @@ def fingerprint(model):
     digest = hashlib.sha256(versions.encode())
     digest.update(json.dumps(model.get_config(), default=str).encode())
     modules = {sys.modules.get(type(layer).__module__) for layer in model.layers}
-    files = {getattr(module, "__file__", None) for module in modules} | {__file__}
+    files = {getattr(module, "__file__", None) for module in modules}
+    files |= {__file__, quantization.__file__}
     for file in sorted(file for file in files if file and os.path.isfile(file)):
         digest.update(pathlib.Path(file).read_bytes())
     for weight in model.weights:

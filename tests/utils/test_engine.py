@@ -143,6 +143,24 @@ def test_auto_takes_the_function_on_a_gpu(monkeypatch):
     assert compile_engine(model).name == "keras"
 
 
+@pytest.mark.parametrize("precision, share", [("float16", 0.01), ("int8", 0.1)])
+def test_lower_precision_runs_on_litert_also_on_a_gpu(monkeypatch, precision, share):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    model = wide()
+    run = compile_engine(model, precision=precision)
+    assert run.name == "litert"
+    batch = random_batch(3, 4, 4, 64)
+    want = model(batch).numpy()
+    assert 0 < np.abs(run(batch) - want).max() < share * np.abs(want).max()
+
+
+def wide():
+    """Has kernels that are large enough for a lower precision."""
+    inputs = keras.Input((4, 4, 64), name="image")
+    x = layers.Conv2D(32, 1, activation="relu", name="conv")(inputs)
+    return randomise(keras.Model(inputs, layers.Conv2D(32, 1, name="head")(x), name="wide"))
+
+
 @pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 15, 3), (1, 16, 16, 1), (2, 16, 16)])
 def test_wrong_batch_shape_is_an_error(shape):
     run = Engine("keras", None, (None, 16, 16, 3), pixels=1)
@@ -158,6 +176,10 @@ def test_empty_image_is_an_error():
 def test_bad_arguments_are_errors():
     with pytest.raises(ValueError, match="'tflite' is not one of auto, keras, litert"):
         compile_engine(recogniser(), "tflite")
+    with pytest.raises(ValueError, match="'int4' is not one of float32, float16, int8"):
+        compile_engine(recogniser(), precision="int4")
+    with pytest.raises(ValueError, match="precision int8 needs engine litert or auto, not keras"):
+        compile_engine(recogniser(), "keras", precision="int8")
     inputs = [keras.Input((2, 2, 3)), keras.Input((2, 2, 3))]
     with pytest.raises(ValueError, match="'pair' has 2"):
         compile_engine(keras.Model(inputs, layers.Add()(inputs), name="pair"))
@@ -179,6 +201,8 @@ def test_auto_falls_back_with_one_line(monkeypatch, caplog):
     check_same(run(batch), model, batch)
     with pytest.raises(RuntimeError, match="LiteRT cannot run 'recogniser': no kernel"):
         compile_engine(model, "litert")
+    with pytest.raises(RuntimeError, match="LiteRT cannot run 'recogniser': no kernel"):
+        compile_engine(model, precision="int8")
 
 
 def test_missing_package_is_named(monkeypatch, caplog):

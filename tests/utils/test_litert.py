@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from nets.layers import BatchNormalization
+from nets.layers import BatchNormalization, PReLU
 from utils import litert
 from utils.litert import Interpreters, compile_litert, fingerprint
 
@@ -85,6 +85,44 @@ def test_oldest_conversions_make_room(monkeypatch, cache):
     litert.write_cache(cache / "new.tflite", b"x" * 68)
     assert sorted(path.name for path in cache.iterdir()) == ["c.tflite", "d.tflite", "new.tflite"]
     assert litert.read_cache(cache / "new.tflite") == b"x" * 68
+
+
+def test_lower_precisions_come_from_one_conversion(conversions, cache):
+    model = network()
+    for precision in ("int8", "float16", "float32", "int8"):
+        check(compile_litert(model, 1, 2, precision), model, images())  # too small to be rounded
+    assert conversions == ["network"]
+    name = fingerprint(model)
+    assert {path.name for path in cache.iterdir()} == {
+        f"{name}.tflite",
+        f"{name}-int8.tflite",
+        f"{name}-float16.tflite",
+    }
+
+
+def test_wrong_quantisation_is_noticed(monkeypatch, cache):
+    monkeypatch.setattr(litert.quantization, "quantize", lambda content, precision: wrong)
+    model = network()
+    model.get_layer("head").kernel.assign(-model.get_layer("head").kernel)
+    wrong = litert.convert(model)
+    with pytest.raises(RuntimeError, match="output 0 of the conversion differs"):
+        compile_litert(network(), 1, 2, "int8")
+    assert len(list(cache.iterdir())) == 1  # the float32 one
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_prelu_is_one_op(nested):
+    inputs = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(inputs, PReLU(name="prelu")(layers.Conv2D(4, 3, name="conv")(inputs)))
+    model.get_layer("prelu").alpha.assign(np.float32([[[0.1, 0.2, 0.3, -0.4]]]))
+    if nested:
+        inputs = keras.Input((8, 8, 3), name="image")
+        model = keras.Model(inputs, model(inputs))
+    run = Interpreters(litert.convert(model), 1, 1)
+    check(run, model, images())
+    ((interpreter, _),) = run._kept.values()
+    kinds = collections.Counter(op["op_name"] for op in interpreter._get_ops_details())
+    assert kinds == {"CONV_2D": 1, "PRELU": 1, "DELEGATE": 1}
 
 
 def test_fingerprint_follows_weights_layers_and_input():
