@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from utils.detections import Detections
+from utils.fonts import typeset
 from utils.images import resize
 
 Colour = tuple[int, int, int]
@@ -26,28 +25,13 @@ _POINTS: tuple[Colour, ...] = (
     (90, 140, 255),
 )
 
-# Found by file name in the system's font folders; between them they cover most scripts.
-_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "wqy-microhei.ttc",
-    "DroidSansFallbackFull.ttf",
-    "Arial Unicode.ttf",
-    "PingFang.ttc",
-    "msyh.ttc",
-    "meiryo.ttc",
-    "malgun.ttf",
-    "Nirmala.ttf",
-    "arial.ttf",
-)
-
 
 def draw_detections(
     image: np.ndarray,
     detections: Detections,
     labels: Sequence[str | None] | None = None,
     colours: Sequence[Colour] | None = None,
+    note: str = "",
 ) -> np.ndarray:
     """Draws boxes, landmarks and a label a face; the best face lies on top.
 
@@ -57,6 +41,7 @@ def draw_detections(
         labels: One a face, in any script the system has a font for (else in ASCII). None, for all
             or for one, shows the score; "" nothing.
         colours: RGB of each face's box; all green by default.
+        note: One line for the top left corner, on black.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -80,6 +65,7 @@ def draw_detections(
         _draw_points(draw, detections.landmarks[i], min(width, face / 30))
         text = f"{detections.scores[i]:.2f}" if labels[i] is None else labels[i]
         _draw_label(draw, text, box, picture.size, colours[i])
+    _draw_label(draw, note, np.array([0, 0, *picture.size]), picture.size, _BLACK)
     return np.array(picture)
 
 
@@ -117,10 +103,10 @@ def side_by_side(
 def _draw_caption(canvas: np.ndarray, caption: str, colour: Colour, strip: int) -> np.ndarray:
     picture = Image.fromarray(canvas)
     size = strip * 0.6
-    text, font = _typeset(caption, size)
+    text, font = typeset(caption, size)
     length = font.getlength(text)
     if length > 0.96 * picture.width:
-        text, font = _typeset(caption, int(size * 0.94 * picture.width / length))
+        text, font = typeset(caption, int(size * 0.94 * picture.width / length))
     middle = (picture.width / 2, picture.height - strip / 2)
     ImageDraw.Draw(picture).text(middle, text, fill=colour, font=font, anchor="mm")
     return np.array(picture)
@@ -141,7 +127,7 @@ def _draw_label(
 ) -> None:
     """Writes on a plate above the box, moved into the picture; as high as half the face is wide."""
     height = np.clip((box[2] - box[0]) / 2, 10, max(12, max(size) / 45))
-    text, font = _typeset(text, height)
+    text, font = typeset(text, height)
     if not text:
         return
     left, top, right, bottom = font.getbbox(text, anchor="la")
@@ -151,40 +137,3 @@ def _draw_label(
     y = float(np.clip(box[1] - plate_height, 0, max(0, size[1] - plate_height)))
     draw.rectangle([x, y, x + plate_width, y + plate_height], fill=colour)
     draw.text((x + pad - left, y + pad - top), text, fill=_WHITE, font=font, anchor="la")
-
-
-def _typeset(text: str, size: float) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The text on one line with a font that has its characters; else in ASCII, Pillow's font."""
-    text = " ".join(text.split())
-    name = _font_name(text)
-    return text if name else _ascii(text), _font(name, max(1, round(size)))
-
-
-@lru_cache(maxsize=1024)
-def _font_name(text: str) -> str | None:
-    """The first of `_FONTS` that is installed and has all the characters, if any."""
-    for name in _FONTS:
-        try:
-            font = ImageFont.truetype(name, 16)
-        except OSError:
-            continue
-        if all(_has_glyph(font, character) for character in set(text)):
-            return name
-    return None
-
-
-def _has_glyph(font: ImageFont.FreeTypeFont, character: str) -> bool:
-    """Whether a character is drawn otherwise than U+10FFFE, which no font has."""
-    return character == " " or bytes(font.getmask(character)) != bytes(font.getmask("\U0010fffe"))
-
-
-@lru_cache(maxsize=64)
-def _font(name: str | None, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
-
-
-def _ascii(text: str) -> str:
-    """Drops accents; what has no ASCII form becomes "?"."""
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(character for character in plain if not unicodedata.combining(character))
-    return plain.encode("ascii", "replace").decode()

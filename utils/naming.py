@@ -51,7 +51,7 @@ def encode(facenet: Embedder, folder: str | os.PathLike, settings: Settings) -> 
     progress = partial(tqdm, unit="photo")
     report = gallery.encode(folder, facenet, settings["take_largest"], progress=progress)
     yield str(report)
-    yield _summary(gallery)
+    yield summary(gallery)
     if not report.added + report.kept:
         raise ValueError(f"{folder}: none of its photos can be used")
 
@@ -81,10 +81,10 @@ def recognize(
     gallery = Gallery(settings["gallery_path"], facenet.identity)
     if not len(gallery):
         raise GalleryError(f"{gallery.path}: nobody is in this gallery; encode photos first")
-    yield _summary(gallery)
+    yield summary(gallery)
     threshold = facenet.threshold
     if settings["false_accept_rate"] is not None:
-        threshold, note = _calibrated(gallery, settings)
+        threshold, note = calibrated(gallery, settings)
         yield note
 
     def namer(embeddings: np.ndarray) -> list[dict[str, Any]]:
@@ -196,13 +196,25 @@ def group(
         yield f"  {_sheet_name(label)}: {np.sum(labels == label)} faces"
 
 
-def _summary(gallery: Gallery) -> str:
+def summary(gallery: Gallery) -> str:
+    """Returns a line: how many photos of how many people."""
     people = gallery.people()
     return f"{gallery.path}: {sum(people.values())} photos of {len(people)} people"
 
 
-def _calibrated(gallery: Gallery, settings: Settings) -> tuple[float, str]:
-    """The threshold of the chosen false-accept rate, and how well it is known."""
+def calibrated(gallery: Gallery, settings: Settings) -> tuple[float, str]:
+    """Measures the threshold of the chosen false-accept rate.
+
+    Args:
+        gallery: the people who are known.
+        settings: false_accept_rate, scoring, threshold (None, as the rate decides).
+
+    Returns:
+        The threshold, and a line on how well it is known.
+
+    Raises:
+        ValueError: threshold is set too, or the gallery is too small.
+    """
     if settings["threshold"] is not None:
         raise ValueError("threshold and false_accept_rate exclude each other; set one to none")
     measured = gallery.calibrate(settings["false_accept_rate"], settings["scoring"])

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from utils import drawing
 from utils.detections import Detections
 from utils.drawing import GREEN, RED, draw_detections, side_by_side
 
@@ -74,12 +73,11 @@ def test_labels_in_any_script(text):
     assert count_of(plate, GREEN) > 50
 
 
-def test_without_fonts_the_label_is_ascii(monkeypatch):
-    drawing._font_name.cache_clear()
-    monkeypatch.setattr(drawing, "_FONTS", ("no such font.ttf",))
-    assert drawing._typeset("Zoë Çelik 李", 12)[0] == "Zoe Celik ?"
-    assert count_of(draw_detections(canvas(), faces(), ["Zoë 李"])[:60], GREEN) > 50
-    drawing._font_name.cache_clear()
+def test_a_note_lies_in_the_top_left_corner():
+    picture = draw_detections(canvas(), faces(), [""], note="25 fps")
+    assert (picture[0, 0] == 0).all() and (picture[-1] == 90).all()
+    assert (picture[:40, :100] != 90).any(axis=-1).sum() > 100
+    assert (draw_detections(canvas(), faces([]), []) == 90).all()
 
 
 def test_side_by_side_hand_worked():

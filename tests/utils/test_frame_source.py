@@ -1,0 +1,174 @@
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.stream_server import StreamServer
+from utils.frame_source import VideoError, open_source, public_name
+
+COUNT = 20
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A video whose frames are grey, brighter and brighter, with a red left side."""
+    path = tmp_path_factory.mktemp("film") / "фильм 1.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    for i in range(COUNT):
+        frame = np.full((48, 64, 3), 10 * i, np.uint8)
+        frame[:, :32] = 0, 0, 200  # BGR
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def brightness(frame):
+    return round(frame.image[:, 40:].mean() / 10)
+
+
+def wait_until(condition, seconds=8.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.02)
+
+
+def take(video, count, seconds=8.0):
+    """The next frames that are not None."""
+    frames, end = [], time.monotonic() + seconds
+    for frame in video:
+        assert time.monotonic() < end, "it took too long"
+        frames += [frame] if frame is not None else []
+        if len(frames) == count:
+            return frames
+
+
+def test_every_frame_of_a_file_in_order(film):
+    video = open_source(str(film))
+    assert (video.live, video.fps, video.count) == (False, 10.0, COUNT)
+    frames = list(video)
+    assert [brightness(frame) for frame in frames] == list(range(COUNT))
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(COUNT) / 10)
+    left = frames[0].image[:, :24].reshape(-1, 3).mean(axis=0)
+    assert left[0] > 180 and left[2] < 30  # RGB
+    video.close()
+
+
+def test_a_slow_reader_loses_nothing_of_a_file(film):
+    slow = []
+    for frame in open_source(str(film)):
+        time.sleep(0.005)
+        slow.append(brightness(frame))
+    assert slow == list(range(COUNT))
+
+
+@pytest.mark.parametrize("step", [2, 3, 50])
+def test_steps(film, step):
+    video = open_source(str(film), step)
+    frames = list(video)
+    assert [brightness(frame) for frame in frames] == list(range(COUNT))[::step]
+    assert video.count == len(frames)
+    np.testing.assert_allclose([f.seconds for f in frames], np.arange(0, COUNT, step) / 10)
+
+
+def test_stop(film):
+    video = open_source(str(film))
+    seen = []
+    for frame in video:
+        seen.append(frame)
+        if len(seen) == 3:
+            video.stop()
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    "source, error, words",
+    [
+        ("no such film.mp4", FileNotFoundError, "no such film.mp4"),
+        ("99", VideoError, "camera 99: no such camera"),
+        ("http://127.0.0.1:9/", VideoError, "http://127.0.0.1:9/: nothing to be seen"),
+        ("rtsp://me:secret@127.0.0.1:9/", VideoError, r"rtsp://me:\*\*\*@127.0.0.1:9/: nothing"),
+    ],
+)
+def test_nothing_there(source, error, words, capfd):
+    with pytest.raises(error, match=words):
+        open_source(source)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("content", [b"", b"text " * 100])
+def test_not_a_video(tmp_path, content, capfd):
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match="a.mp4: not a video"):
+        open_source(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        ("0", "camera 0"),
+        ("a/b.mp4", "a/b.mp4"),
+        ("rtsp://host:554/1", "rtsp://host:554/1"),
+        ("rtsp://me:pa:ss@host/1", "rtsp://me:***@host/1"),
+    ],
+)
+def test_public_name(source, name):
+    assert public_name(source) == name
+
+
+def test_a_slow_reader_gets_the_newest_frame_of_a_stream():
+    server = StreamServer(fps=50)
+    video = open_source(server.address)
+    try:
+        assert video.live and video.count is None and video.start is not None
+        numbers = []
+        for _ in range(6):
+            numbers.append(take(video, 1)[0].image.mean())
+            time.sleep(0.2)
+        # Ten pictures go by while one is looked at; without dropping it would be one.
+        assert np.median(np.diff(numbers)) > 4
+        assert video.dropped > 10
+        seconds = [frame.seconds for frame in take(video, 3)]
+        assert seconds == sorted(seconds) and seconds[0] > 1.0
+    finally:
+        video.close()
+        server.close()
+
+
+def test_a_stream_that_breaks_is_taken_up_again():
+    said = []
+    server = StreamServer()
+    video = open_source(server.address, retry=0.1, say=said.append)
+    take(video, 2)
+    server.close()
+    wait_until(lambda: said)
+    iterator = iter(video)
+    wait_until(lambda: next(iterator) is None)
+    server = StreamServer(server.port)
+    try:
+        take(video, 2)
+        address = server.address
+        assert said == [
+            f"{address}: no picture any more; trying to get it back",
+            f"{address}: the picture is back",
+        ]
+    finally:
+        video.close()
+        server.close()
+
+
+def test_a_stream_that_is_gone_can_be_stopped():
+    server = StreamServer()
+    video = open_source(server.address, retry=60, say=lambda line: None)
+    take(video, 1)
+    server.close()
+    threading.Timer(0.3, video.stop).start()
+    start = time.monotonic()
+    list(video)
+    video.close()
+    assert time.monotonic() - start < 2.0
+    assert not video._thread.is_alive()

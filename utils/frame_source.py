@@ -1,0 +1,273 @@
+"""Frames of a video file, a camera or a stream, in RGB."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+# What FFmpeg has to say goes to stderr, past every handler; the lines of this module say enough.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+import numpy as np
+
+_USUAL_FPS = 25.0  # where the source does not tell
+_MOST_FPS = 240.0  # what claims more, counts something else
+_TIMEOUT = 10_000  # milliseconds that a stream may be silent
+_MOMENT = 0.1  # seconds after which a live source says that there is nothing new
+
+
+class VideoError(ValueError):
+    """A video cannot be read; the message names it."""
+
+
+class Frame(NamedTuple):
+    """A picture and when it was.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        seconds: since the start, rising.
+    """
+
+    image: np.ndarray
+    seconds: float
+
+
+def open_source(
+    source: str,
+    step: int = 1,
+    camera_size: tuple[int, int] | None = None,
+    retry: float = 1.0,
+    say: Callable[[str], None] = print,
+) -> VideoFile | LiveVideo:
+    """Opens a video.
+
+    Args:
+        source: number of a camera, path of a file or device, or address (rtsp://, http://, ...).
+        step: of a file, every which frame is taken.
+        camera_size: (width, height) that a camera is asked for; it may choose another.
+        retry: seconds between attempts to get a live source back.
+        say: told when a live source is lost and when it is back.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoError: no camera, stream or video there.
+    """
+    source = str(source)
+    name = public_name(source)
+    is_address = "://" in source
+    is_camera = source.isdecimal() or (not is_address and Path(source).is_char_device())
+    if not (is_camera or is_address) and not Path(source).exists():
+        raise FileNotFoundError(2, "no such video file, camera number or address", source)
+
+    def connect() -> cv2.VideoCapture | None:
+        return _connect(source, is_camera, is_address, camera_size)
+
+    capture = connect()
+    if capture is None:
+        raise VideoError(f"{name}: {_reason(is_camera, is_address)}")
+    # A stream has no number of frames, or one that is no number.
+    if not is_camera and 0 < capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1e9:
+        return VideoFile(capture, name, step)
+    video = LiveVideo(name, connect, retry, say)
+    if not video.begin(capture):
+        raise VideoError(f"{name}: it can be opened, but sends no picture")
+    return video
+
+
+def public_name(source: str) -> str:
+    """The source as it may be shown: `camera 0`, or an address without its password."""
+    if source.isdecimal():
+        return f"camera {source}"
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", source)
+
+
+def _reason(is_camera: bool, is_address: bool) -> str:
+    if is_camera:
+        return "no such camera, or another program uses it"
+    return "nothing to be seen at this address" if is_address else "not a video that can be read"
+
+
+def _connect(
+    source: str, is_camera: bool, is_address: bool, camera_size: tuple[int, int] | None
+) -> cv2.VideoCapture | None:
+    """An open capture; None if there is none."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        if is_address:
+            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
+            options = [item for key in timeouts for item in (key, _TIMEOUT)]
+            capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, options)
+        else:
+            capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    except cv2.error:
+        return None
+    finally:
+        cv2.utils.logging.setLogLevel(before)
+    if is_camera and camera_size:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, camera_size[0])
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, camera_size[1])
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
+
+
+def _fps(capture: cv2.VideoCapture) -> float:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if 0 < fps <= _MOST_FPS else _USUAL_FPS
+
+
+class VideoFile:
+    """A file: iterating yields every frame in order.
+
+    Attributes:
+        name: how it may be called in messages.
+        live: False.
+        fps: frames a second that iterating yields, in the time of the video.
+        count: about how many that will be.
+        start: None, a file has no time of day.
+    """
+
+    live = False
+    start = None
+
+    def __init__(self, capture: cv2.VideoCapture, name: str, step: int = 1):
+        """Takes over an open capture, and every `step`-th frame of it."""
+        self.name, self._capture, self._step = name, capture, step
+        self.fps = _fps(capture) / step
+        self.count = -(-int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // step)
+        self._stopped = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields the frames.
+
+        Raises:
+            VideoError: there is not even one.
+        """
+        number = 0
+        while not self._stopped:
+            read, image = self._capture.read()
+            if not read:
+                break
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number / self.fps)
+            number += 1
+            for _ in range(self._step - 1):
+                self._capture.grab()
+        if not number and not self._stopped:
+            raise VideoError(f"{self.name}: no frame of this video can be read")
+
+    def stop(self) -> None:
+        """Ends the iteration after the frame at hand."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self.stop()
+        self._capture.release()
+
+
+class LiveVideo:
+    """A camera or stream: iterating yields the newest frame, however long the last one took.
+
+    A thread reads all the time and keeps one frame, so that none gets old in a queue. When the
+    picture breaks off, the thread tries to get it back until it is stopped.
+
+    Attributes:
+        name: how it may be called in messages.
+        live: True.
+        fps: frames a second that the source promises.
+        count: None.
+        start: local time of second 0.
+        dropped: frames that nobody had time for.
+    """
+
+    live = True
+    count = None
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], cv2.VideoCapture | None],
+        retry: float,
+        say: Callable[[str], None],
+    ):
+        """Prepares; `connect` opens the source again when it breaks, `begin` starts."""
+        self.name, self.fps, self.dropped = name, _USUAL_FPS, 0
+        self.start, self._zero = datetime.now(), time.monotonic()
+        self._connect, self._retry, self._say = connect, retry, say
+        self._newest: Frame | None = None
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._capture: cv2.VideoCapture | None = None  # from `begin` on the thread's alone
+
+    def begin(self, capture: cv2.VideoCapture) -> bool:
+        """Starts to read an open capture; returns False, and closes it, if it has no picture."""
+        self.fps = _fps(capture)
+        if not self._take(capture):
+            return False
+        self._thread.start()
+        return True
+
+    def __iter__(self) -> Iterator[Frame | None]:
+        """Yields each frame at most once, and None when a tenth of a second brought no new one."""
+        while not self._stopped.is_set():
+            with self._changed:
+                if self._newest is None:
+                    self._changed.wait(_MOMENT)
+                frame, self._newest = self._newest, None
+            yield frame
+
+    def stop(self) -> None:
+        """Ends the iteration and the thread."""
+        self._stopped.set()
+
+    def close(self) -> None:
+        """Stops, and waits a little for the thread to let go of the camera."""
+        self.stop()
+        self._thread.join(timeout=2.0)
+
+    def _take(self, capture: cv2.VideoCapture) -> bool:
+        """Makes a capture the one that is read, if it has a picture."""
+        read, image = capture.read()
+        if not read:
+            capture.release()
+            return False
+        self._keep(image)
+        self._capture = capture
+        return True
+
+    def _read(self) -> None:
+        """Reads until stopped."""
+        while not self._stopped.is_set():
+            read, image = self._capture.read()
+            if read:
+                self._keep(image)
+                continue
+            self._capture.release()
+            self._say(f"{self.name}: no picture any more; trying to get it back")
+            self._reconnect()
+        self._capture.release()
+
+    def _keep(self, image: np.ndarray) -> None:
+        frame = Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time.monotonic() - self._zero)
+        with self._changed:
+            self.dropped += self._newest is not None
+            self._newest = frame
+            self._changed.notify()
+
+    def _reconnect(self) -> None:
+        """Tries until there is a picture again, or until stopped."""
+        while not self._stopped.wait(self._retry):
+            capture = self._connect()
+            if capture is not None and self._take(capture):
+                self._say(f"{self.name}: the picture is back")
+                return

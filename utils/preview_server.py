@@ -1,0 +1,161 @@
+"""A web page on this machine that shows the newest picture."""
+
+from __future__ import annotations
+
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+
+HOST = "127.0.0.1"
+_QUALITY = 80  # of the JPEG pictures
+_PATIENCE = 5.0  # seconds after which the last picture is sent again, to notice who has left
+_BOUNDARY = "picture"
+_PAGE = b"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>video.py</title>
+<style>body{margin:0;background:#111;height:100vh;display:grid;place-items:center}
+img{max-width:100%;max-height:100vh}</style></head>
+<body><img src="/stream" alt="The newest picture"></body></html>
+"""
+
+
+class PreviewServer:
+    """Serves `/`, the page; `/stream`, MJPEG; `/picture.jpg`, one picture.
+
+    Only programs of this machine reach it, and no page of another site can read it. Pictures are
+    compressed only while somebody looks.
+
+    Example:
+        >>> with PreviewServer(8000) as preview:
+        ...     preview.show(picture)
+    """
+
+    def __init__(self, port: int):
+        """Starts to serve, in threads.
+
+        Args:
+            port: 0 takes a free one.
+
+        Raises:
+            OSError: the port is taken, or not allowed.
+            ValueError: no port has this number.
+        """
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise ValueError(f"preview_port {port!r}: a whole number from 0 to 65535 expected")
+        self._pictures = _NewestPicture()
+        try:
+            self._server = _Server((HOST, port), _Handler)
+        except OSError as error:
+            text = f"preview_port {port}: {error.strerror or error}; choose another"
+            raise OSError(text) from error
+        self._server.pictures = self._pictures
+        self.address = f"http://{HOST}:{self._server.server_port}/"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def show(self, picture: np.ndarray) -> None:
+        """Makes a picture, (H, W, 3) uint8 RGB, the newest."""
+        self._pictures.put(picture)
+
+    def close(self) -> None:
+        """Ends the streams and the server."""
+        self._pictures.end()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def __enter__(self) -> PreviewServer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class _NewestPicture:
+    """One picture, for many threads to wait for."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._picture: np.ndarray | None = None
+        self._jpeg: bytes | None = None
+        self._number = 0
+        self.ended = False
+
+    def put(self, picture: np.ndarray) -> None:
+        with self._changed:
+            self._picture, self._jpeg = picture, None
+            self._number += 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+
+    def wait(self, seen: int) -> tuple[int, bytes | None]:
+        """Number and JPEG of a picture newer than `seen`; after a while, of the same again."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.ended or self._number > seen, _PATIENCE)
+            if self._jpeg is None and self._picture is not None:
+                bgr = cv2.cvtColor(self._picture, cv2.COLOR_RGB2BGR)
+                self._jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+                self._jpeg = self._jpeg.tobytes()
+            return self._number, self._jpeg
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    pictures: _NewestPicture
+
+    def handle_error(self, request, client_address):
+        """Says nothing of a browser that left in the middle of a picture."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answers a browser."""
+        # A site that lets its own name point here must not see the faces (DNS rebinding).
+        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+            self.send_error(HTTPStatus.FORBIDDEN)
+        elif self.path == "/":
+            self._send("text/html; charset=utf-8", _PAGE)
+        elif self.path == "/stream":
+            self._stream()
+        elif self.path == "/picture.jpg":
+            jpeg = self.server.pictures.wait(0)[1]
+            if jpeg is None:
+                self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "no picture yet")
+            else:
+                self._send("image/jpeg", jpeg)
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+    def _start(self, kind: str, length: int | None = None) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.end_headers()
+
+    def _send(self, kind: str, body: bytes) -> None:
+        self._start(kind, len(body))
+        self.wfile.write(body)
+
+    def _stream(self) -> None:
+        self._start(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
+        seen, pictures = 0, self.server.pictures
+        while not pictures.ended:
+            seen, jpeg = pictures.wait(seen)
+            if jpeg is None:
+                continue
+            head = (
+                f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            )
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+
+    def log_message(self, *_) -> None:
+        """Says nothing of each request."""
