@@ -1,33 +1,75 @@
-"""Facenet.embed and Retinaface.detect beside what the originals do, in one run.
+"""Each path of the wrappers beside the plain way and beside ONNX Runtime, in one run.
 
-python -m tests.benchmarks.bench_inference RECOGNITION_WEIGHTS DETECTOR_WEIGHTS PHOTO
+python -m tests.benchmarks.bench_inference [PHOTO] [--output logs/bench]
+
+Weights are random where that changes nothing but the answers; the detector is the shipped one.
+Writes a table and a chart. The plain way is what the originals do: `model.predict` or a plain
+`tf.function`, a square letterbox, anchors made anew, everything decoded. ONNX Runtime runs the
+same networks, exported by this project, on the same batches: the bound. Needs the packages
+tf2onnx and onnxruntime.
 """
 
+import argparse
+import os
 import statistics
-import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from facenet import Facenet
+from nets.facenet import facenet
 from nets.normalization import normalize
 from retinaface import Retinaface
 from utils.anchor_decoding import decode
 from utils.anchors import Anchors, _anchors
-from utils.images import letterbox, read_image
+from utils.atomic_file import replacing
+from utils.engine import compile_engine
+from utils.exported_files import open_exported, write_exported
+from utils.images import letterbox, read_image, resize
+from utils.plots import save_bars
+from utils.serving import serve_recognizer, serve_retinaface
+
+OURS, PREDICT, FUNCTION, PLAIN, ONNX = "ours", "model.predict", "tf.function", "plain", "ONNX"
 
 
 def medians(calls, times):
     """Seconds of each call, run in turn so that a busy machine slows all."""
     seconds = {name: [] for name in calls}
-    for round_ in range(times + 1):
+    for round_ in range(times + 2):
         for name, call in calls.items():
             start = time.perf_counter()
             call()
-            if round_:
+            if round_ > 1:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def exported(served):
+    """Returns the function of a network that is exported as ONNX and opened by ONNX Runtime."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "network.onnx")
+        write_exported(served, path, "onnx")
+        return open_exported(path, "onnx")
+
+
+def recognition(backbone, count, times):
+    """Times of `count` crops through a recognition network: pixels in, embeddings out."""
+    model = facenet(backbone=backbone)
+    kind = "symmetric" if backbone.startswith("arcface") else "unit"
+    size = model.input_shape[1:]
+    pixels = np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8)
+    ours, plain = compile_engine(model), tf.function(model)
+    run = exported(serve_recognizer(model, kind))
+    floats = pixels.astype(np.float32)
+    calls = {
+        OURS: lambda: ours(normalize(pixels, kind)),
+        PREDICT: lambda: model.predict(normalize(pixels, kind), verbose=0),
+        FUNCTION: lambda: plain(normalize(pixels, kind)).numpy(),
+        ONNX: lambda: run(floats),
+    }
+    return medians(calls, times)
 
 
 def plain_detect(detector, network, image):
@@ -40,35 +82,77 @@ def plain_detect(detector, network, image):
     return found.to_original(placed)
 
 
-def main():
-    recognition, detection, photo = sys.argv[1:4]
-    facenet = Facenet(model_path=recognition, detector=None)
-    detector = Retinaface(model_path=detection)
-    crop = np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)
-    batch = normalize(crop[None], facenet.normalization)
-    network = tf.function(facenet.model)
-    one_crop = medians(
+def detection(photo, times):
+    """Times of a photo of 1280 x 720 pixels; and of its network alone, on the same canvas."""
+    detector = Retinaface()
+    image = resize(read_image(photo), (720, 1280))
+    network = tf.function(detector.model)
+    canvas = normalize(detector._place(image)[0][None], "caffe")
+    run = exported(serve_retinaface(detector.model, detector.cfg))
+    pixels = detector._place(image)[0][None].astype(np.float32)
+    both = medians(
         {
-            "Facenet.embed": lambda: facenet.embed(crop),
-            "model.predict": lambda: facenet.model.predict(batch, verbose=0),
-            "tf.function": lambda: network(batch).numpy(),
+            OURS: lambda: detector.detect(image),
+            PLAIN: lambda: plain_detect(detector, network, image),
+            "network": lambda: detector._network(canvas),
+            "network, ONNX": lambda: run(pixels),
         },
-        30,
+        times,
     )
-    image = read_image(photo)
-    image = image[: image.shape[1] * 9 // 16]
-    detector_network = tf.function(detector.model)
-    one_photo = medians(
-        {
-            "Retinaface.detect": lambda: detector.detect(image),
-            "plain way": lambda: plain_detect(detector, detector_network, image),
-        },
-        15,
-    )
-    for title, found in (("one crop", one_crop), (f"a photo of {image.shape[:2]}", one_photo)):
-        ours = next(iter(found.values()))
+    whole = {OURS: both[OURS], PLAIN: both[PLAIN]}
+    alone = {OURS: both["network"], ONNX: both["network, ONNX"]}
+    return whole, alone
+
+
+def matmul_peak(size=2048, times=5):
+    """Billions of float32 operations a second of a matrix product, the machine's limit."""
+    a = np.random.default_rng(0).random((size, size), np.float32)
+    seconds = medians({"product": lambda: a @ a}, times)["product"]
+    return 2 * size**3 / seconds / 1e9
+
+
+def table(results):
+    """Returns the lines of a Markdown table: milliseconds, and how many times ours that is."""
+    lines = ["| path | way | ms | times ours |", "|---|---|---|---|"]
+    for path, found in results.items():
         for name, seconds in found.items():
-            print(f"{title}: {name} {1000 * seconds:.1f} ms, {seconds / ours:.2f}x ours")
+            ratio = seconds / found[OURS]
+            lines.append(f"| {path} | {name} | {1000 * seconds:.2f} | {ratio:.2f} |")
+    return lines
+
+
+def main():
+    """Runs all paths, prints the table, writes it and the chart."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photo", nargs="?", default="img/group.jpg")
+    parser.add_argument("--output", default="logs/bench", help="folder of the table and the chart")
+    arguments = parser.parse_args()
+    peak = matmul_peak()
+    results = {
+        "MobileFaceNet, 1 crop": recognition("arcface_mobilefacenet", 1, 40),
+        "MobileFaceNet, 32 crops": recognition("arcface_mobilefacenet", 32, 10),
+        "Inception-ResNet-v1, 1 crop": recognition("inception_resnetv1", 1, 15),
+    }
+    whole, alone = detection(arguments.photo, 12)
+    results |= {"RetinaFace, 1280x720 photo": whole, "RetinaFace's network alone": alone}
+    lines = [
+        *table(results),
+        "",
+        f"{len(os.sched_getaffinity(0))} cores, {peak:.0f} GFLOP/s in a float32 matrix product; "
+        f"RetinaFace's network takes {100 * alone[OURS] / whole[OURS]:.0f} % of its time.",
+    ]
+    print("\n".join(lines))
+    folder = Path(arguments.output)
+    with replacing(folder / "inference.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    bars = {
+        f"{path}: {name}": seconds / found[OURS]
+        for path, found in results.items()
+        for name, seconds in found.items()
+        if name != OURS
+    }
+    save_bars(folder / "inference.png", bars, "Time, ours = 1", "", "times ours")
+    print(f"Saved: {folder / 'inference.md'}, {folder / 'inference.png'}")
 
 
 if __name__ == "__main__":
