@@ -49,6 +49,8 @@ class DetectionTask:
             raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
         if backbone not in ("mobilenet", "resnet50"):
             raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
+        if settings["loss"] != "retinaface":
+            self._check_distillation()
         if settings["augmentation"] not in _AUGMENTATIONS:
             names = ", ".join(_AUGMENTATIONS)
             raise ValueError(f"augmentation {settings['augmentation']!r} is not one of {names}")
@@ -69,16 +71,17 @@ class DetectionTask:
             self._start_from(network, settings["model_path"])
             self.trainer = self._trainer(network, backbone)
 
+    def _check_distillation(self):
+        loss, backbone = self.settings["loss"], self.settings["backbone"]
+        if backbone != "mobilenet":
+            raise ValueError(f"loss {loss}: backbone mobilenet only, not {backbone}")
+        if not self.settings["teacher_path"]:
+            raise ValueError(f"loss {loss} needs teacher_path, the detector to learn from")
+
     def _trainer(self, network, backbone):
         settings, loss = self.settings, self.settings["loss"]
         if loss == "retinaface":
             return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
-        if backbone != "mobilenet":
-            raise ValueError(f"loss retinaface_blocks: backbone mobilenet only, not {backbone}")
-        if not settings["teacher_path"]:
-            raise ValueError(
-                "loss retinaface_blocks needs teacher_path, the detector to learn from"
-            )
         teacher = RetinaFace(self.cfg, backbone)
         self._start_from(teacher, settings["teacher_path"])
         teacher.trainable = False
