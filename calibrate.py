@@ -24,6 +24,7 @@ _defaults = {
 MOST_FACES = 4000  # of more, as many are drawn: pairs grow with the square
 _BINS = 40
 _CHUNK = 256
+_ENOUGH = 10  # pairs of different people that pass: fewer say little of the rate
 
 
 def main():
@@ -35,6 +36,12 @@ def main():
     distances, same = all_pairs(embeddings, labels)
     found = calibrate(distances, same, settings["false_accept_rate"])
     people = len(np.unique(labels))
+    passing = settings["false_accept_rate"] * np.sum(~same)
+    if passing < _ENOUGH:
+        print(
+            f"too few faces to be sure: only {passing:.1f} of their {np.sum(~same):,} pairs of "
+            f"different people may pass, {_ENOUGH} would be enough"
+        )
     print(
         f"{len(paths):,} faces of {people:,} people, {same.sum():,} pairs of one person and "
         f"{(~same).sum():,} of two\nthreshold {found['threshold']:.4f}: "
@@ -55,6 +62,8 @@ def held_out(settings):
     rate, share = settings["false_accept_rate"], settings["val_people"]
     if not 0 < rate < 1:
         raise ValueError(f"false_accept_rate {rate}: above 0 and below 1 expected")
+    if not 0 < share <= 1:
+        raise ValueError(f"val_people {share}: above 0 and at most 1 expected")
     paths, labels = read_cls_txt(settings["annotation_path"])
     if share < 1:
         _, held = split_by_identity(labels, share, settings["seed"])

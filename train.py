@@ -1,5 +1,6 @@
 """Trains any of the networks: recognition by one of eight losses, or the RetinaFace detector."""
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -70,6 +71,7 @@ _defaults = {
     "train_gpu": None,  # numbers of the GPUs, such as 0,1; none: all there are
     "seed": 0,  # of weights, order and augmentation
 }
+SCHEDULES = ("cosine", "step", "constant")  # anything else is a file
 
 
 def main():
@@ -80,6 +82,37 @@ def main():
     strategy = choose_strategy(settings["train_gpu"])
     print(describe(settings, f"train.py on {device_name()}", _defaults))
     train(settings, strategy)
+
+
+def check(settings):
+    """Refuses settings that would fail late, or do nothing."""
+    loss = settings["loss"]
+    for key in ("save_period", "keep_checkpoints", "lfw_period", "batch_size"):
+        if not isinstance(settings[key], int) or settings[key] < 1:
+            raise ValueError(f"{key} {settings[key]!r}: at least 1 expected")
+    if settings["mining"] not in ("semihard", "hard"):
+        raise ValueError(f"mining {settings['mining']!r} is neither semihard nor hard")
+    shape = settings["input_shape"]
+    if shape is not None and (not isinstance(shape, list | tuple) or len(shape) < 2):
+        raise ValueError(f"input_shape {shape!r}: height, width, 3 expected, such as 112,112,3")
+    if bool(settings["lfw_dir_path"]) != bool(settings["lfw_pairs_path"]):
+        raise ValueError("lfw_dir_path and lfw_pairs_path need each other")
+    if settings["val_images"] and loss.startswith("triplet"):
+        raise ValueError(f"val_images: loss {loss} has no val_loss; hold people out by val_people")
+    if settings["embedding_size"] and loss in ("distill", "distill_blocks"):
+        raise ValueError(f"embedding_size: loss {loss} takes that of the teacher; leave it out")
+    if settings["schedule"] not in SCHEDULES:
+        rates = [phase for phase in settings["phases"] if str(phase).count(":") > 1]
+        if rates or settings["lr_batch"]:
+            raise ValueError("schedule: a file sets the rates alone, without lr_batch or a phase's")
+
+
+def end_of_schedule(schedule):
+    """Returns the epoch, counted from 0, that a schedule file stops before; infinite without."""
+    from utils.schedules import last_epoch, read_schedule_file
+
+    stop = None if schedule in SCHEDULES else last_epoch(read_schedule_file(schedule))
+    return sys.maxsize if stop is None else stop
 
 
 def train(settings, strategy=None):
@@ -100,7 +133,9 @@ def train(settings, strategy=None):
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
+    check(settings)
     phases = read_phases(settings["phases"])
+    stop = end_of_schedule(settings["schedule"])
     # "none" on the command line is None
     settings = {**settings, "augmentation": settings["augmentation"] or "none"}
     if worker_number():  # the first of several workers writes where the user looks
@@ -118,7 +153,9 @@ def train(settings, strategy=None):
     for number, phase in enumerate(phases):
         last_epoch = first_epoch + phase.epochs
         if resumed is None or resumed[1]["phase"] <= number:
-            epochs = range(first_epoch, last_epoch)
+            epochs = range(first_epoch, min(last_epoch, stop))
+            if not epochs:
+                break
             run_phase(task, settings, strategy, number, phase, epochs, resumed)
             resumed = None
         first_epoch = last_epoch
@@ -147,6 +184,11 @@ def run_phase(task, settings, strategy, number, phase, epochs, resumed):
     if resumed is not None and resumed[1]["phase"] == number:
         state = load_checkpoint(resumed[0], trainer.state())
         epoch, done = state["epoch"], state["step_of_epoch"]
+        if done and (state["steps"], state["batch_size"]) != (steps, batch_size):
+            raise ValueError(
+                f"{resumed[0]}: inside an epoch of {state['steps']} steps with batch_size "
+                f"{state['batch_size']}, now {steps} with {batch_size}: resume with the same"
+            )
         print(f"resumed from {resumed[0]}: epoch {epoch + 1}, step {done}")
     # a broken epoch is finished first: `fit` wants epochs of one length
     parts = [(epoch, epoch + 1, done)] if done else []
@@ -231,6 +273,7 @@ def callbacks(task, settings, phase, steps, last_epoch, batch_size, done):
             phase,
             steps,
             done,
+            batch_size,
         ),
     ]
     if settings["tensorboard"]:

@@ -85,19 +85,32 @@ class BlockDistillation:
                 norms[-1].beta.assign(mean)
 
     def __call__(self, images, training):
-        """Returns the mean over the blocks of `relative_error`, a scalar.
+        """Returns the mean over the blocks of `relative_error`, a scalar; see `compare`."""
+        return self.mean_error(self.compare(images, training))
+
+    def compare(self, images, training):
+        """Runs both networks.
 
         Args:
             images: (B, H, W, 3), normalised.
             training: whether the student's batch norms use the batch.
+
+        Returns:
+            For each block what it makes, what it should make, and what is the measure of its
+            error, all (B, ..., C); see `relative_error`.
         """
-        own, errors = {-1: images}, []
+        own, compared = {-1: images}, []
         for number, (block, sources, target, spread) in enumerate(self._lessons(images)):
             if not self._guided:
                 sources = [own[source] for source in self.blocks[number][0]]
             own[number] = block(sources, training=training)
-            errors.append(relative_error(own[number], target, spread))
-        return tf.add_n(errors) / len(errors)
+            compared.append((own[number], target, spread))
+        return compared
+
+    @staticmethod
+    def mean_error(compared):
+        """Returns the mean over the blocks of `relative_error`, a scalar."""
+        return tf.add_n([relative_error(*block) for block in compared]) / len(compared)
 
     def _lessons(self, images):
         """Yields each block, the teacher's inputs and outputs of it, and what a block has to add.
@@ -126,6 +139,10 @@ def relative_error(outputs, targets, spread):
     """
     axes = list(range(len(targets.shape) - 1))
     error = tf.cast(tf.math.squared_difference(outputs, targets), tf.float32)
+    # a replica may get no images: its error is 0, not NaN
+    count = tf.maximum(tf.size(error) // error.shape[-1], 1)
     variance = tf.math.reduce_variance(tf.cast(spread, tf.float32), axes)
+    variance = tf.where(tf.math.is_finite(variance), variance, 1.0)
     floor = 0.1 * tf.reduce_mean(variance) + keras.config.epsilon()
-    return tf.reduce_mean(tf.reduce_mean(error, axes) / (variance + floor))
+    error = tf.reduce_sum(error, axes) / tf.cast(count, tf.float32)
+    return tf.reduce_mean(error / (variance + floor))

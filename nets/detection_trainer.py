@@ -1,7 +1,7 @@
 """What RetinaFace is trained to minimise."""
 
 from nets.block_distillation import BlockDistillation
-from nets.retinaface_training import multibox_loss
+from nets.retinaface_training import imitation_loss, multibox_loss
 from nets.trainer import Trainer
 
 
@@ -21,16 +21,36 @@ class DetectionTrainer(Trainer):
         return multibox_loss(batch["targets"], *outputs, box_weight=self.box_weight)
 
 
-class DetectionDistiller(Trainer):
-    """Teaches RetinaFace what another one of its kind computes; labels are not used."""
+class DetectionBlockDistiller(Trainer):
+    """Teaches each block of RetinaFace what a teacher's makes of the teacher's own features."""
 
     loss_names = ("blocks",)
 
-    def __init__(self, network, teacher, last_layers, guided=True, ema=0.0):
+    def __init__(self, network, teacher, last_layers, ema=0.0):
         """Wraps a network; see `BlockDistillation`."""
         super().__init__(network, ema)
-        self.blocks = BlockDistillation(network, teacher, last_layers, guided)
+        self.blocks = BlockDistillation(network, teacher, last_layers)
 
     def losses(self, batch, training):
         """Returns the error of the blocks; see `Trainer.losses`."""
         return {"blocks": self.blocks(batch["image"], training)}
+
+
+class DetectionDistiller(Trainer):
+    """Teaches RetinaFace all features and the outputs of another one; labels are not used."""
+
+    loss_names = ("blocks", "box", "class", "landmarks")
+
+    def __init__(self, network, teacher, last_layers, ema=0.0):
+        """Wraps a network; `last_layers` end with the three outputs, see `BlockDistillation`."""
+        super().__init__(network, ema)
+        self.blocks = BlockDistillation(network, teacher, last_layers, guided=False)
+
+    def losses(self, batch, training):
+        """Returns the error of the blocks and of the outputs; see `Trainer.losses`."""
+        compared = self.blocks.compare(batch["image"], training)
+        student, teacher, _ = zip(*compared[-3:], strict=True)
+        return {
+            "blocks": self.blocks.mean_error(compared),
+            **imitation_loss(teacher, student),
+        }

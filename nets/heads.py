@@ -9,11 +9,6 @@ from nets.layers import PACKAGE
 COSINE_LIMIT = 1.0 - 1e-7  # the slope of an angle at a cosine of 1 is infinite
 
 
-def softmax_head(num_classes, name="logits"):
-    """Returns a dense layer of float32 logits, (B, D) to (B, C), under any dtype policy."""
-    return keras.layers.Dense(num_classes, dtype="float32", name=name)
-
-
 def sample_classes(labels, num_classes, num_sampled, seed):
     """Draws the classes one step of Partial FC compares with (An et al., 2021).
 

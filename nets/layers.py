@@ -43,6 +43,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
+def configure_batch_norms(network, momentum=None, synchronized=False):
+    """Sets all batch normalisations of a network.
+
+    Args:
+        network: Keras model, before it is trained.
+        momentum: share of the old statistics kept each step; None leaves each layer's own.
+        synchronized: whether statistics are of the batches of all devices.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = synchronized
+            layer.momentum = momentum or layer.momentum
+
+
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PReLU(keras.layers.PReLU):
     """Parametric ReLU, max(x, 0) + alpha * min(x, 0), one slope a channel (He et al., 2015)."""

@@ -151,7 +151,8 @@ class RecognitionTrainer(Trainer):
 
 def _accuracy(scores, labels):
     hits = tf.equal(tf.argmax(scores, axis=1, output_type=labels.dtype), labels)
-    return tf.reduce_mean(tf.cast(hits, tf.float32))
+    count = tf.maximum(tf.size(hits), 1)  # a replica may get no images
+    return tf.reduce_sum(tf.cast(hits, tf.float32)) / tf.cast(count, tf.float32)
 
 
 def _teaching(teacher, normalization):

@@ -34,9 +34,34 @@ def multibox_loss(targets, bbox, cls, ldm, neg_pos=7, box_weight=2.0):
     box = _smooth_l1(targets["boxes"], bbox)
     landmarks = _smooth_l1(targets["landmarks"], ldm)
     return {
-        "box": box_weight * _mean_where(positive, box),
+        "box": box_weight * _weighted_mean(positive, box),
         "class": _mined_cross_entropy(positive, tf.cast(cls, tf.float32), neg_pos),
-        "landmarks": _mean_where(labelled, landmarks),
+        "landmarks": _weighted_mean(labelled, landmarks),
+    }
+
+
+def imitation_loss(teacher, student):
+    """How far a detector's outputs are from another's, where that one sees faces.
+
+    An anchor counts as much as the teacher's probability of a face. The class loss is the
+    Kullback-Leibler divergence, summed over all anchors: each false face of the student counts.
+
+    Args:
+        teacher: (bbox, cls, ldm) of (B, A, 4), (B, A, 2) and (B, A, 10), see `multibox_loss`.
+        student: the same of the student.
+
+    Returns:
+        Dict of float32 scalars "box", "class", "landmarks": mean absolute errors of the encoded
+        values, and the divergence, each divided by the sum of the teacher's probabilities.
+    """
+    boxes, cls, landmarks = (tf.cast(x, tf.float32) for x in teacher)
+    own_boxes, own_cls, own_landmarks = (tf.cast(x, tf.float32) for x in student)
+    face = cls[..., 1]
+    divergence = cls * (tf.math.log(_EPSILON + cls) - tf.math.log(_EPSILON + own_cls))
+    return {
+        "box": _weighted_mean(face, tf.reduce_mean(tf.abs(boxes - own_boxes), axis=-1)),
+        "class": tf.reduce_sum(divergence) / tf.maximum(tf.reduce_sum(face), 1.0),
+        "landmarks": _weighted_mean(face, tf.reduce_mean(tf.abs(landmarks - own_landmarks), -1)),
     }
 
 
@@ -46,9 +71,9 @@ def _smooth_l1(truth, prediction):
     return tf.reduce_sum(tf.where(error < 1.0, 0.5 * tf.square(error), error - 0.5), axis=-1)
 
 
-def _mean_where(mask, values):
-    """Mean of the values where the mask is 1; 0, with gradient 0, where it nowhere is."""
-    return tf.reduce_sum(mask * values) / tf.maximum(tf.reduce_sum(mask), 1.0)
+def _weighted_mean(weights, values):
+    """Sum of weights times values by the sum of weights, at least 1: 0 where no weight is."""
+    return tf.reduce_sum(weights * values) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
 
 def _mined_cross_entropy(positive, cls, neg_pos):

@@ -16,6 +16,7 @@ class Trainer(keras.Model):
         network: the Keras model that is trained and saved.
         index: int64 variable, the stream positions of the last batch, of this worker.
         position: int64 variable, the stream position after it.
+        updates: int64 variable, steps made so far, over all phases.
     """
 
     loss_names = ()  # of the dict that `losses` returns
@@ -34,6 +35,7 @@ class Trainer(keras.Model):
         first = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
         self.averages = [tf.Variable(w.numpy(), **first) for w in network.weights if ema]
         self.position = tf.Variable(0, dtype=tf.int64, trainable=False, name="position")
+        self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
         self.index = tf.Variable([], shape=(None,), dtype=tf.int64, trainable=False, name="index")
         names = ("loss", *self.loss_names)
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
@@ -76,10 +78,15 @@ class Trainer(keras.Model):
 
     def _update_averages(self):
         # 1 / 10 at the first step: the average follows quickly while it is young
-        step = tf.cast(self.optimizer.iterations, tf.float32)
+        step = tf.cast(self.updates + 1, tf.float32)
         kept = tf.minimum(self.ema, step / (10.0 + step))
         for average, weight in zip(self.averages, self.network.weights, strict=True):
             average.assign(kept * average + (1.0 - kept) * tf.convert_to_tensor(weight))
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluates the moving averages, which are what is saved, if there are any."""
+        with self.averaged():
+            return super().evaluate(*args, **kwargs)
 
     @contextlib.contextmanager
     def averaged(self):
@@ -99,7 +106,7 @@ class Trainer(keras.Model):
     def state(self):
         """Returns every variable that decides how training goes on, in a fixed order."""
         own = [*self.network.variables, *self.extra_variables(), *self.optimizer.variables]
-        return [*own, *self.averages, self.position]
+        return [*own, *self.averages, self.position, self.updates]
 
     def extra_variables(self):
         """Returns variables of the trainer that are not the network's; none here."""
@@ -134,6 +141,7 @@ class Trainer(keras.Model):
             for name, mean in self.means.items():
                 mean.update_state(strategy.reduce("SUM", losses[name], axis=None), weight)
             if moves:
+                self.updates.assign_add(1)
                 self.index.assign(tf.concat(strategy.experimental_local_results(batch["index"]), 0))
                 self.position.assign(tf.maximum(self.position, tf.reduce_max(self.index) + 1))
             return {name: mean.result() for name, mean in self.means.items()}

@@ -55,3 +55,21 @@ def test_the_card_is_what_facenet_uses(tmp_path, monkeypatch, capsys):
     chosen = {"model_path": str(weights), "detector": None, "engine": "keras"}
     assert Facenet(**chosen).threshold == card["threshold"]
     assert Facenet(**chosen, threshold=0.5).threshold == 0.5
+
+
+def test_few_pairs_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(calibrate, "held_out", lambda settings: (["a"] * 4, np.array([0, 0, 1, 1])))
+    embeddings = np.float32([[1, 0], [0.8, 0.6], [0, 1], [-1, 0]])
+    network = type("Network", (), {})()
+    monkeypatch.setattr(calibrate, "embed", lambda settings, paths: (network, embeddings))
+    monkeypatch.setattr(calibrate, "save", lambda *_: ["card"])
+    monkeypatch.setattr("sys.argv", ["calibrate.py"])
+    calibrate.main()
+    assert "too few faces to be sure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_that_cannot_be(share):
+    settings = calibrate._defaults | {"val_people": share}
+    with pytest.raises(ValueError, match="val_people .*: above 0 and at most 1 expected"):
+        calibrate.held_out(settings)

@@ -13,7 +13,7 @@ from nets.backbones import BACKBONES, Backbone
 from nets.layers import BatchNormalization
 from nets.recognition_trainer import LOSSES
 from utils.annotations import read_cls_txt
-from utils.checkpoints import list_checkpoints
+from utils.checkpoints import list_checkpoints, read_state
 from utils.images import read_image, save_image
 from utils.weight_files import read_weight_file
 from utils.weights import save_weights
@@ -223,6 +223,30 @@ def test_schedule_file(faces, tmp_path):
     assert rates == [pytest.approx(0.001), pytest.approx(0.001)] or rates[0] == pytest.approx(0.01)
 
 
+def test_a_schedule_file_ends_the_training(faces, tmp_path):
+    (tmp_path / "rates.txt").write_text("0: 0.01\n2: -\n")
+    chosen = {"schedule": str(tmp_path / "rates.txt"), "phases": ["all:1", "all:1", "all:4"]}
+    train.train(settings(faces, tmp_path, **chosen))
+    assert len(losses(tmp_path)) == 2
+    with pytest.raises(ValueError, match="a file sets the rates alone"):
+        train.train(settings(faces, tmp_path / "2", **chosen, lr_batch=64))
+
+
+def test_a_phase_of_larger_batches_keeps_its_checkpoints(faces, tmp_path):
+    train.train(settings(faces, tmp_path, phases=["all:2:0.01:6", "all:2:0.01:24"]))
+    newest = read_state(list_checkpoints(tmp_path / "checkpoints")[-1])
+    assert (newest["phase"], newest["epoch"], newest["step"]) == (1, 4, 2 * 8 + 2 * 2)
+
+
+def test_a_broken_epoch_is_resumed_with_its_own_batches_only(faces, tmp_path, monkeypatch):
+    chosen = {"checkpoint_steps": 1, "batch_size": 6}
+    with monkeypatch.context() as patch, pytest.raises(Interruption):
+        stop_after(5, patch)
+        train.train(settings(faces, tmp_path, **chosen))
+    with pytest.raises(ValueError, match="inside an epoch of 8 steps with batch_size 6, now 4"):
+        train.train(settings(faces, tmp_path, batch_size=12, resume=True))
+
+
 def test_early_stop(faces, tmp_path):
     chosen = {"learning_rate": 0.0, "early_stop": 1, "phases": ["all:9"], "schedule": "constant"}
     train.train(settings(faces, tmp_path, keep_probability=1.0, augmentation="none", **chosen))
@@ -244,6 +268,15 @@ def test_early_stop(faces, tmp_path):
         ({"optimizer": "magic"}, "unknown optimizer"),
         ({"loss": "retinaface", "backbone": "tiny"}, "is not mobilenet or resnet50"),
         ({"phases": ["all"]}, "phases"),
+        ({"mining": "hardest"}, "mining 'hardest' is neither semihard nor hard"),
+        ({"save_period": 0}, "save_period 0: at least 1"),
+        ({"input_shape": 16}, "input_shape 16: height, width, 3 expected"),
+        ({"lfw_dir_path": "lfw"}, "lfw_dir_path and lfw_pairs_path need each other"),
+        ({"loss": "triplet", "val_images": 0.1}, "val_images: loss triplet has no val_loss"),
+        ({"loss": "distill", "embedding_size": 9}, "embedding_size: loss distill takes"),
+        ({"schedule": "step", "min_learning_rate": 0.0}, "min_learning_rate must be above 0"),
+        ({"val_people": 0.2}, "the 1 people held out make too few pairs"),
+        ({"augmentation": {"mixup": 0.2}}, "mixup blends people, which loss arcface"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_the_first_step(changes, message, faces, tmp_path):

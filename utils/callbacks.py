@@ -128,7 +128,7 @@ def sample_pairs(labels, count, rng):
     groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     same = [np.stack(np.triu_indices(len(g), 1), axis=1) for g in groups]
     same = np.concatenate([g[p] for g, p in zip(groups, same, strict=True)])
-    same = rng.permutation(same)[:count]
+    same = rng.permutation(same.astype(np.int64))[:count]
     different = rng.integers(0, len(labels), (4 * len(same), 2))
     different = different[labels[different[:, 0]] != labels[different[:, 1]]][: len(same)]
     pairs = np.concatenate([same, different])
@@ -191,8 +191,14 @@ class EpochWeights(keras.callbacks.Callback):
         """Takes the folder, epochs between files, and what `utils.weights.save_weights` notes."""
         super().__init__()
         self.folder, self.every, self.info = Path(folder), every, info
-        losses = [float(row.get("val_loss") or row["loss"]) for row in read_losses(folder)]
-        self.best = min(losses, default=math.inf)
+        self.best = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Learns, at first, the best of the epochs before this one."""
+        if self.best is None:
+            rows = [row for row in read_losses(self.folder) if int(row["epoch"]) <= epoch]
+            losses = [float(row.get("val_loss") or row["loss"]) for row in rows]
+            self.best = min(losses, default=math.inf)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes ep003-loss1.234-val_loss1.345.weights.h5 and best_epoch.weights.h5."""
@@ -212,7 +218,7 @@ class EpochWeights(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Writes a checkpoint every so many steps and after each epoch."""
 
-    def __init__(self, folder, every, keep, phase, steps, done=0):
+    def __init__(self, folder, every, keep, phase, steps, done=0, batch_size=None):
         """Sets up the rhythm.
 
         Args:
@@ -222,10 +228,12 @@ class Checkpoints(keras.callbacks.Callback):
             phase: number of the phase, from 0.
             steps: of an epoch.
             done: steps of the first epoch that were made before.
+            batch_size: images of a step, noted for who resumes in the middle of an epoch.
         """
         super().__init__()
         self.folder, self.every, self.keep = folder, every, keep
         self.phase, self.steps, self.done = phase, steps, done
+        self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch, logs=None):
         """Notes the epoch."""
@@ -244,8 +252,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, epoch, step):
         state = {"phase": self.phase, "epoch": epoch, "step_of_epoch": step}
-        total = epoch * self.steps + step
-        save_checkpoint(self.folder, total, self.model.state(), state, self.keep)
+        state |= {"steps": self.steps, "batch_size": self.batch_size}
+        updates = int(self.model.updates.numpy())
+        save_checkpoint(self.folder, updates, self.model.state(), state, self.keep)
 
 
 class Skipped(keras.callbacks.Callback):

@@ -64,6 +64,9 @@ def load_checkpoint(path, variables):
         path: of a checkpoint.
         variables: as given to `save_checkpoint`.
 
+    Returns:
+        The state, as `read_state`.
+
     Raises:
         ValueError: the file is damaged, or was written by training with other settings.
     """

@@ -22,11 +22,14 @@ from utils.detection_augmentations import (
     view,
     whole_window,
 )
+from utils.face_reading import read_photo
+from utils.images import ImageError, read_image
 from utils.matching import match
 from utils.samplers import plain
 
 _SIZE_MULTIPLE = 32
 _ENDLESS = 1 << 62  # positions
+_PROBES = 16
 _CHUNK = 256  # positions that the sampler computes at once: its cost is in operations, not numbers
 
 
@@ -47,8 +50,8 @@ def detection_dataset(
     another left off. Photos that cannot be decoded are skipped with a warning.
 
     Args:
-        items: from `utils.annotations.read_wider_labels`. Boxes refer to the pixels as stored: EXIF
-            orientation is not applied.
+        items: from `utils.annotations.read_wider_labels`. Boxes refer to the upright photo, so
+            after EXIF orientation.
         image_size: (height, width) of the network's input, multiples of 32.
         batch_size: photos a batch.
         augmentation: changes to `utils.detection_augmentations.AUGMENTATION`.
@@ -65,6 +68,7 @@ def detection_dataset(
     Raises:
         ValueError: no items, an unknown augmentation, or sizes that do not fit the network.
         FileNotFoundError: an image file does not exist.
+        ImageError: none of several photos can be read.
     """
     settings = override(AUGMENTATION, augmentation or {}, "augmentation")
     labels = _pack(items, image_size)
@@ -138,6 +142,7 @@ def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Label
     missing = next((path for path in paths if not os.path.exists(path)), None)
     if missing is not None:
         raise FileNotFoundError(f"{missing}: the label file names it, but it does not exist")
+    _check_some_readable(paths)
     counts = [len(face_boxes) for face_boxes in boxes]
     with tf.device("CPU"):
         return _Labels(
@@ -149,12 +154,23 @@ def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Label
         )
 
 
+def _check_some_readable(paths: Sequence[str]) -> None:
+    """Raises ImageError if none of some photos can be read: the stream would never yield."""
+    probes = np.unique(np.linspace(0, len(paths) - 1, _PROBES).astype(int))
+    reasons = []
+    for index in probes:
+        try:
+            read_image(paths[index])
+            return
+        except ImageError as error:
+            reasons.append(str(error))
+    raise ImageError(f"none of {len(reasons)} photos tried can be read; {reasons[0]}")
+
+
 def _read(index: tf.Tensor, labels: _Labels) -> Sample:
-    encoded = tf.io.read_file(labels.paths[index])
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     faces = slice(labels.offsets[index], labels.offsets[index + 1])
     return Sample(
-        tf.ensure_shape(image, [None, None, 3]),
+        read_photo(labels.paths[index]),
         labels.boxes[faces],
         labels.landmarks[faces],
         labels.has_landmarks[faces],

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from nets.detection_trainer import DetectionDistiller, DetectionTrainer
+from nets.detection_trainer import DetectionBlockDistiller, DetectionDistiller, DetectionTrainer
+from nets.layers import configure_batch_norms
 from nets.retinaface import MOBILENET_BLOCKS, RetinaFace
 from utils.annotations import read_wider_labels
 from utils.config import cfg_mnet, cfg_re50
@@ -57,7 +58,10 @@ class DetectionTask:
         self.cfg = cfg_mnet if backbone == "mobilenet" else cfg_re50
         side = self.cfg["train_image_size"]
         self.size = tuple(settings["input_shape"] or (side, side))[:2]
-        items = read_wider_labels(settings["annotation_path"])
+        problems = []
+        items = read_wider_labels(settings["annotation_path"], problems=problems)
+        if problems:
+            print(f"left out: {len(problems)} impossible boxes, the first {problems[0]}")
         order = np.random.default_rng(settings["seed"]).permutation(len(items))
         held = round(settings["val_images"] * len(items))
         self.held = [items[i] for i in sorted(order[:held])]
@@ -68,7 +72,11 @@ class DetectionTask:
         self.info = {"backbone": f"retinaface_{backbone}"}
         with strategy.scope():
             network = RetinaFace(self.cfg, backbone)
-            self._start_from(network, settings["model_path"])
+            if settings["model_path"] is not None:
+                self._load(network, settings["model_path"], skip_mismatch=True)
+            configure_batch_norms(
+                network, settings["batch_norm_momentum"], settings["sync_batch_norm"]
+            )
             self.trainer = self._trainer(network, backbone)
 
     def _check_distillation(self):
@@ -83,22 +91,21 @@ class DetectionTask:
         if loss == "retinaface":
             return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
         teacher = RetinaFace(self.cfg, backbone)
-        self._start_from(teacher, settings["teacher_path"])
+        self._load(teacher, settings["teacher_path"])
         teacher.trainable = False
-        guided = loss == "retinaface_blocks"
-        trainer = DetectionDistiller(network, teacher, MOBILENET_BLOCKS, guided, settings["ema"])
-        if guided and settings["model_path"] is None:
+        if loss == "retinaface_distill":
+            return DetectionDistiller(network, teacher, MOBILENET_BLOCKS, settings["ema"])
+        trainer = DetectionBlockDistiller(network, teacher, MOBILENET_BLOCKS, settings["ema"])
+        if settings["model_path"] is None:
             batch = next(iter(self.dataset(settings["batch_size"], 0)))
             trainer.blocks.calibrate(batch["image"])
         return trainer
 
-    def _start_from(self, network, path):
-        if path is None:
-            return
+    def _load(self, network, path, skip_mismatch=False):
         source = read_weight_file(path)
         if source.network() not in (None, network.name):
             raise ValueError(f"{source.path}: holds {source.network()} weights, not {network.name}")
-        print(f"{source.path}: {load_weights(network, source, skip_mismatch=True)}")
+        print(f"{source.path}: {load_weights(network, source, skip_mismatch=skip_mismatch)}")
 
     def freeze(self, frozen):
         """Freezes the backbone, or nothing; frozen batch norms keep their statistics."""

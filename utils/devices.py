@@ -10,7 +10,8 @@ def choose_strategy(train_gpu=None):
     a GPU.
 
     Args:
-        train_gpu: numbers of the GPUs to use; None for all there are, an empty list for the CPU.
+        train_gpu: numbers of the GPUs to use, or one number; None for all there are, an empty list
+            for the CPU.
 
     Returns:
         MultiWorkerMirroredStrategy if the environment has TF_CONFIG, MirroredStrategy for several
@@ -22,7 +23,8 @@ def choose_strategy(train_gpu=None):
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    chosen = range(len(gpus)) if train_gpu is None else train_gpu
+    chosen = [train_gpu] if isinstance(train_gpu, int) else train_gpu
+    chosen = range(len(gpus)) if chosen is None else chosen
     wrong = [number for number in chosen if not 0 <= number < len(gpus)]
     if wrong:
         raise ValueError(f"train_gpu: there is no GPU {wrong[0]}; TensorFlow sees {len(gpus)}")

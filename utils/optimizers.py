@@ -1,9 +1,6 @@
 """Optimizers by name, with weight decay that spares biases, normalisation and PReLU slopes."""
 
-import re
-
 import keras
-from keras import ops
 
 # Weights that decay would only hinder. Anchored, since Keras searches names for the pattern, and
 # inside an update a name is TensorFlow's, `layer/bias:0`.
@@ -43,9 +40,9 @@ def build_optimizer(
 
     The decay is decoupled (Loshchilov and Hutter, 2019): each step takes rate * weight_decay of a
     weight off it, besides the gradient's step. It leaves out biases, gamma and beta of a batch
-    normalisation, and the alpha of a PReLU. The originals add an L2 penalty to the loss instead:
-    see `l2_penalty`. For sgd without momentum the two are one; with a momentum m the penalty
-    decays 1 / (1 - m) times as fast, so its 5e-4 under 0.9 is 5e-3 here.
+    normalisation, and the alpha of a PReLU. The originals add an L2 penalty, weight_decay / 2 times
+    the sum of squares, to the loss instead. For sgd without momentum the two are one; with a
+    momentum m the penalty decays 1 / (1 - m) times as fast, so its 5e-4 under 0.9 is 5e-3 here.
 
     Args:
         name: adam, adamw, sgd, mom, rmsprop, adagrad or adadelta; case does not matter.
@@ -78,26 +75,3 @@ def build_optimizer(
     )
     optimizer.exclude_from_weight_decay(var_names=[UNDECAYED])
     return optimizer
-
-
-def is_decayed(variable):
-    """Says whether weight decay applies to a Keras variable."""
-    return re.search(UNDECAYED, variable.path) is None
-
-
-def l2_penalty(variables, weight_decay):
-    """L2 penalty for the loss, weight_decay / 2 * sum(w^2), over the weights that decay.
-
-    Its gradient is weight_decay * w, the decay of PyTorch and of FaceNet in TensorFlow; a Keras
-    `regularizers.L2(f)` has no half, so its f is weight_decay / 2. Use it instead of an
-    optimizer's weight_decay, not besides.
-
-    Args:
-        variables: Keras variables, such as model.trainable_variables.
-        weight_decay: float.
-
-    Returns:
-        A float32 scalar.
-    """
-    squares = [ops.sum(ops.square(ops.cast(v, "float32"))) for v in variables if is_decayed(v)]
-    return 0.5 * weight_decay * sum(squares, ops.zeros(()))

@@ -33,5 +33,6 @@ def label_photos(
         if photo.error:
             yield photo.error
         else:
-            boxes, landmarks = photo.faces.boxes, photo.faces.landmarks
+            faces = photo.faces[np.all(photo.faces.boxes[:, 2:] > photo.faces.boxes[:, :2], axis=1)]
+            boxes, landmarks = faces.boxes, faces.landmarks
             yield LabelledImage(str(photo.source), boxes, landmarks, np.ones(len(boxes), bool))

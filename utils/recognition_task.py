@@ -4,9 +4,11 @@ import numpy as np
 
 from nets.backbones import BACKBONES, find_backbone
 from nets.facenet import facenet
+from nets.layers import configure_batch_norms
 from nets.recognition_trainer import LOSSES, RecognitionTrainer
 from utils import samplers
 from utils.annotations import read_cls_txt, split_by_identity, split_by_image
+from utils.augmentations import find_augmentation
 from utils.callbacks import Skipped, Verification, sample_pairs
 from utils.dataloader import SkippedImages, check_files, recognition_dataset, validation_dataset
 from utils.detection_task import DETECTION_LOSSES
@@ -17,6 +19,8 @@ from utils.weights import load_weights
 DISTILLATIONS = ("distill", "distill_blocks")  # a teacher stands in for labels
 CALIBRATION_IMAGES = 64
 VERIFIED_PAIRS = 3000  # of one person, and as many of two, that held-out people are verified on
+
+LEAST_PAIRS = 10  # of each kind: the folds of the verification
 
 # What is trained while the backbone is frozen: the layers after the last feature map.
 HEAD_LAYERS = frozenset(
@@ -47,6 +51,12 @@ class RecognitionTask:
         self.epoch_length = self.sampler.epoch_length
         self.backbone = find_backbone(settings["backbone"])
         self.input_shape = tuple(settings["input_shape"] or self.backbone.input_shape)
+        mixes = find_augmentation(settings["augmentation"]).mixup
+        if mixes and settings["loss"] != "distill":
+            raise ValueError(
+                f"augmentation: mixup blends people, which loss {settings['loss']} "
+                "has no labels for; distill can use it"
+            )
         with strategy.scope():
             self._build(head)
 
@@ -63,6 +73,7 @@ class RecognitionTask:
         paths, labels = paths[there], labels[there]
         kept, held = split_by_identity(labels, settings["val_people"], settings["seed"])
         self.held_paths, self.held_labels = paths[held], labels[held]
+        self._draw_pairs()
         paths, labels = paths[kept], np.unique(labels[kept], return_inverse=True)[1]
         kept, held = split_by_image(labels, settings["val_images"], settings["seed"])
         self.val_paths, self.val_labels = paths[held], labels[held]
@@ -70,6 +81,20 @@ class RecognitionTask:
         self.people = int(labels.max()) + 1
         if self.people < 2 and settings["loss"] not in DISTILLATIONS:
             raise ValueError(f"{settings['annotation_path']}: one person only; two are needed")
+
+    def _draw_pairs(self):
+        """Draws the pairs that held-out people are verified on."""
+        rng = np.random.default_rng(self.settings["seed"])
+        self.pairs, self.same = np.zeros((0, 2), int), np.zeros(0, bool)
+        if len(self.held_labels):
+            self.pairs, self.same = sample_pairs(self.held_labels, VERIFIED_PAIRS, rng)
+        least = min(np.sum(self.same), np.sum(~self.same))
+        if self.settings["val_people"] and least < LEAST_PAIRS:
+            people = len(np.unique(self.held_labels))
+            raise ValueError(
+                f"val_people {self.settings['val_people']}: the {people} people held out make too "
+                "few pairs to verify; hold out more, or none"
+            )
 
     @property
     def summary(self):
@@ -126,10 +151,7 @@ class RecognitionTask:
         )
         if start:
             print(f"{start.path}: {load_weights(network, start, skip_mismatch=True)}")
-        for layer in network.layers:
-            if hasattr(layer, "synchronized"):  # a batch normalisation
-                layer.synchronized = settings["sync_batch_norm"]
-                layer.momentum = settings["batch_norm_momentum"] or layer.momentum
+        configure_batch_norms(network, settings["batch_norm_momentum"], settings["sync_batch_norm"])
         names = "margin scale mining label_smoothing center_factor center_rate prelogits_factor "
         names += "relational_factor seed"
         chosen = {name: settings[name] for name in names.split()}
@@ -231,10 +253,8 @@ class RecognitionTask:
         settings, batch_size = self.settings, self.settings["batch_size"]
         chosen = [Skipped(self.skipped)]
         if len(self.held_paths):
-            rng = np.random.default_rng(settings["seed"])
-            pairs, same = sample_pairs(self.held_labels, VERIFIED_PAIRS, rng)
             faces = self._whole(self.held_paths, self.held_labels, batch_size)
-            chosen.append(Verification("held_out", faces, pairs, same))
+            chosen.append(Verification("held_out", faces, self.pairs, self.same))
         if settings["lfw_dir_path"]:
             chosen.append(self._lfw(batch_size))
         return chosen

@@ -10,11 +10,6 @@ from nets.layers import PACKAGE
 
 STOP = -1.0  # in a schedule file: training ends with this epoch
 
-# Smallest and largest initial rate that scaling may give. The Keras originals train with these;
-# for the final rate of a schedule take a hundredth of both.
-ADAM_LIMITS = (3e-4, 1e-3)
-SGD_LIMITS = (5e-4, 1e-1)
-
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
@@ -90,7 +85,13 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def between(cls, peak, minimum, total_steps, levels=10):
-        """Returns the staircase of `levels` equal steps that starts at peak and ends at minimum."""
+        """Returns the staircase of `levels` equal steps that starts at peak and ends at minimum.
+
+        Raises:
+            ValueError: a minimum of 0, which no staircase of this kind reaches.
+        """
+        if minimum <= 0:
+            raise ValueError("schedule step: min_learning_rate must be above 0")
         factor = (minimum / peak) ** (1 / (levels - 1))
         return cls(peak, factor, max(1, math.ceil(total_steps / levels)))
 
@@ -184,17 +185,15 @@ def last_epoch(milestones):
     return epoch if rate == STOP else None
 
 
-def scaled_learning_rate(base_lr, batch_size, reference_batch=64, limits=(0.0, math.inf)):
-    """Scales a rate linearly with the batch size (Goyal et al., 2017), within limits.
+def scaled_learning_rate(base_lr, batch_size, reference_batch=64):
+    """Scales a rate linearly with the batch size (Goyal et al., 2017).
 
     Args:
         base_lr: rate that suits `reference_batch`.
         batch_size: images of one optimizer step, all replicas together.
         reference_batch: 64 in the Keras originals.
-        limits: smallest and largest result; see ADAM_LIMITS and SGD_LIMITS.
 
     Returns:
         The rate, a float.
     """
-    low, high = limits
-    return min(max(base_lr * batch_size / reference_batch, low), high)
+    return base_lr * batch_size / reference_batch

@@ -79,7 +79,7 @@ def _inception(module):
     return f"{block}_Branch_{branch}_Conv2d_{kernel}{norm}"
 
 
-# a module that only this network has -> its renaming, and the modules of its training head
+# a module that only this network has, and its renaming
 _NETWORKS = (
     ("conv_23.conv.conv", _mobilefacenet),
     ("stage1.0.0", _arcface_mobilenet),

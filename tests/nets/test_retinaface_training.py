@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets.retinaface_training import NEGATIVES_WITHOUT_FACES, multibox_loss
+from nets.retinaface_training import NEGATIVES_WITHOUT_FACES, imitation_loss, multibox_loss
 
 
 def random_batch(shape, positive_rate, seed):
@@ -141,3 +141,37 @@ def test_runs_in_a_graph_of_any_batch_size():
     expected = multibox_loss(*batch)
     for name, loss in graph(*batch).items():
         assert loss.numpy() == pytest.approx(expected[name].numpy(), rel=1e-5)
+
+
+def outputs(probabilities, seed=0):
+    """What a detector puts out that gives (B, A) these probabilities of a face."""
+    face, rng = np.float32(probabilities), np.random.default_rng(seed)
+    boxes, landmarks = (rng.normal(size=(*face.shape, n)).astype(np.float32) for n in (4, 10))
+    return boxes, np.stack([1 - face, face], -1), landmarks
+
+
+def test_imitation_by_hand():
+    teacher, student = outputs([[0.75, 0.25, 0.0]]), list(outputs([[0.5, 0.25, 0.5]]))
+    student[0][0, 0] += 2  # an error of 2, of weight 0.75 in 1
+    student[0][0, 2] += 100  # nobody there
+    student[2][0, 1, :5] -= 4  # 2 in the mean, of weight 0.25
+    losses = imitation_loss(teacher, student)
+    assert losses["box"].numpy() == pytest.approx(1.5, rel=1e-5)
+    assert losses["landmarks"].numpy() == pytest.approx(0.5, rel=1e-5)
+    divergence = 0.75 * np.log(0.75 / 0.5) + 0.25 * np.log(0.25 / 0.5) + np.log(1 / 0.5)
+    assert losses["class"].numpy() == pytest.approx(divergence, rel=1e-4)
+
+
+def test_imitation_is_finite_where_the_student_is_sure_and_wrong():
+    teacher, student = outputs([[1.0, 0.0]]), [tf.Variable(x) for x in outputs([[0.0, 1.0]])]
+    with tf.GradientTape() as tape:
+        loss = tf.add_n(list(imitation_loss(teacher, student).values()))
+    gradients = tape.gradient(loss, student)
+    assert np.isfinite(loss) and all(np.isfinite(gradient).all() for gradient in gradients)
+    assert gradients[1].numpy()[0, 0, 1] < 0 < -gradients[1].numpy()[0, 1, 0]
+
+
+def test_imitation_of_nobody():
+    teacher = outputs([[0.0, 0.0]])
+    losses = imitation_loss(teacher, outputs([[0.0, 0.0]], seed=1))
+    assert all(float(loss) == pytest.approx(0, abs=1e-6) for loss in losses.values())

@@ -3,11 +3,13 @@ import itertools
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils.anchors import Anchors
 from utils.box_coding import decode_boxes, decode_landmarks
 from utils.config import cfg_mnet
 from utils.detection_dataloader import detection_dataset, validation_dataset
+from utils.images import ImageError
 
 SIZE = (64, 96)
 PLAIN = {
@@ -155,3 +157,23 @@ def test_mistakes_are_named(items, dataset, tmp_path):
 def test_an_unknown_augmentation_is_named(items):
     with pytest.raises(ValueError, match="mirror"):
         detection_dataset(items, SIZE, 2, {"miror": 1.0})
+
+
+def test_a_photo_is_turned_as_its_exif_says_and_any_format_is_read(items, tmp_path):
+    pixels = np.zeros((*SIZE, 3), np.uint8)
+    pixels[:, : SIZE[1] // 2] = 200
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    turned, webp = tmp_path / "turned.jpg", tmp_path / "a.webp"
+    Image.fromarray(pixels[::-1, ::-1]).save(turned, exif=exif, quality=98)
+    Image.fromarray(pixels).save(webp, lossless=True)
+    listed = [(path, *items[1][1:]) for path in (turned, webp)]
+    for element in take(validation_dataset(listed, SIZE, 2), 2):
+        assert element["image"][:, :40, 0].min() > 80 and element["image"][:, 56:, 0].max() < -80
+
+
+def test_photos_of_which_none_can_be_read_are_an_error(items, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photo")
+    with pytest.raises(ImageError, match="none of 2 photos tried can be read; .*broken"):
+        detection_dataset([(broken, *items[1][1:])] * 2, SIZE, 2)

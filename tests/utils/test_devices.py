@@ -9,6 +9,8 @@ from utils.devices import choose_strategy, worker_shard
 def test_a_gpu_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="there is no GPU 99"):
         choose_strategy([99])
+    with pytest.raises(ValueError, match="there is no GPU 99"):
+        choose_strategy(99)
 
 
 def test_without_gpu_it_is_the_default_strategy():
