@@ -9,6 +9,8 @@ from pathlib import Path
 
 from utils.atomic_file import replacing
 from utils.config import describe, device_name, from_command_line, run
+from utils.face_models import build_detector, build_facenet
+from utils.unique_names import UniqueNames
 
 _defaults = {
     # verify, detect, dir_predict, fps, summary; naming people: encode, recognize, classify_train,
@@ -62,7 +64,6 @@ _SAMPLES = {
     "export": ["img/1_001.jpg", "img/1_002.jpg", "img/group.jpg"],
 }
 PICTURE_HEIGHT = 480  # pixels, of verify's picture
-_DETECTOR_KEYS = ("confidence", "nms_iou", "input_shape", "letterbox_image", "precision")
 
 
 def main():
@@ -90,43 +91,9 @@ def main():
     modes[settings["mode"]](settings)
 
 
-def build_facenet(settings):
-    """Returns the Facenet of the settings; keys that are None keep its defaults."""
-    from facenet import Facenet
-
-    keys = ("model_path", "backbone", "threshold", "detector_model_path", "engine", "precision")
-    chosen = {key: settings[key] for key in keys if settings[key] is not None}
-    if settings["detector"] == "retinaface":
-        chosen["detector_settings"] = retinaface_settings(settings)
-    return Facenet(detector=settings["detector"], **chosen)
-
-
-def retinaface_settings(settings):
-    """Returns the settings of RetinaFace that are given, under its own names."""
-    chosen = {key: settings[key] for key in _DETECTOR_KEYS if settings[key] is not None}
-    if settings["detector_backbone"] is not None:
-        chosen["backbone"] = settings["detector_backbone"]
-    return chosen
-
-
-def build_detector(settings):
-    """Returns the Retinaface or Mtcnn of the settings; keys that are None keep its defaults."""
-    path = settings["detector_model_path"]
-    chosen = {"engine": settings["engine"]} | ({} if path is None else {"model_path": path})
-    if settings["detector"] == "mtcnn":
-        from utils.mtcnn import Mtcnn
-
-        return Mtcnn(**chosen)
-    if settings["detector"] != "retinaface":
-        raise ValueError(f"detector {settings['detector']!r}: this mode needs retinaface or mtcnn")
-    from retinaface import Retinaface
-
-    return Retinaface(**chosen, **retinaface_settings(settings))
-
-
 def verify(settings):
     """Tells whether two photos show the same person, with a picture of both."""
-    facenet = build_facenet(settings)
+    facenet, unique = build_facenet(settings), UniqueNames()
     for first, second in photo_groups(settings, 2):
         distance, picture = compare(facenet, first, second)
         same = distance <= facenet.threshold
@@ -134,7 +101,8 @@ def verify(settings):
         print(f"{first} | {second}: {verdict}, distance {distance:.3f}, ", end="")
         print(f"threshold {facenet.threshold:.3f}")
         caption = f"{verdict}: distance {distance:.3f}, threshold {facenet.threshold:.3f}"
-        finish(settings, picture(caption, same), f"{first.stem}_{second.stem}_verify.jpg")
+        name = unique(f"{first.stem}_{second.stem}_verify")
+        finish(settings, picture(caption, same), f"{name}.jpg")
 
 
 def compare(facenet, first, second):
@@ -174,14 +142,15 @@ def detect(settings):
     from utils.drawing import draw_detections
     from utils.images import read_image
 
-    detector = build_detector(settings)
+    detector, unique = build_detector(settings), UniqueNames()
     for (path,) in photo_groups(settings, 1):
         image = read_image(path)
         faces = detector.detect(image)
         print(f"{path}: {len(faces) or 'no'} face{'' if len(faces) == 1 else 's'} found")
         for row in faces.to_array():
             print("  x1 {:.0f}  y1 {:.0f}  x2 {:.0f}  y2 {:.0f}  score {:.3f}".format(*row[:5]))
-        finish(settings, draw_detections(image, faces), f"{path.stem}_detect.jpg")
+        name = unique(f"{path.stem}_detect")
+        finish(settings, draw_detections(image, faces), f"{name}.jpg")
 
 
 def dir_predict(settings):
@@ -191,7 +160,7 @@ def dir_predict(settings):
     from utils.drawing import draw_detections
     from utils.images import ImageError, list_images, read_image, save_image
 
-    folder = Path((settings["images"] or [settings["dir_origin_path"]])[0])
+    folder = one_folder(settings, "dir_origin_path")
     paths = list_images(folder)
     if not paths:
         raise ValueError(f"{folder}: no photos in this folder")
@@ -220,7 +189,9 @@ def write_csv(path, rows):
     """Writes one line a face: file, box, score, five landmarks; pixels. Whole or not at all."""
     points = [f"{name}_{axis}" for name in "left_eye right_eye nose mouth_left mouth_right".split()
               for axis in "xy"]  # fmt: skip
-    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    # a file name that is no valid text must not cost the table
+    options = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
+    with replacing(path) as temporary, open(temporary, "w", **options) as file:
         writer = csv.writer(file)
         writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
         writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)
@@ -230,8 +201,16 @@ def encode(settings):
     """Builds or updates the gallery from a folder of photos of known people."""
     from utils import naming
 
-    folder = (settings["images"] or [settings["gallery_dir"]])[0]
+    folder = one_folder(settings, "gallery_dir")
     say(naming.encode(build_facenet(settings), folder, settings))
+
+
+def one_folder(settings, key):
+    """Returns the folder of the command line, or that of the settings' key."""
+    given = settings["images"] or [settings[key]]
+    if len(given) > 1:
+        raise ValueError(f"mode {settings['mode']} takes one folder, {len(given)} given")
+    return Path(given[0])
 
 
 def recognize(settings):
@@ -289,7 +268,8 @@ def fps(settings):
     image = read_image(path)
     timed = {f"{settings['detector']} on {path}": lambda: detector.detect(image)}
     facenet = build_facenet({**settings, "detector": None})
-    timed[f"{facenet.backbone} on one crop"] = lambda: facenet.embed(image)
+    crop = facenet.face_crops(image)
+    timed[f"{facenet.backbone} on one crop"] = lambda: facenet.embed_crops(crop)
     for name, call in timed.items():
         seconds = seconds_per_call(call, settings["test_interval"])
         print(f"{name}: {1000 * seconds:.2f} ms, {1 / seconds:.1f} FPS")
@@ -317,7 +297,7 @@ def summary(settings):
             f"detector_backbone {settings['detector_backbone']!r}: mobilenet, resnet50"
         )
     cfg = detectors[settings["detector_backbone"]]
-    size = (*(settings["input_shape"] or (640, 640))[:2], 3)
+    size = (*(input_size(settings) or (640, 640)), 3)
     recogniser = facenet(backbone=settings["backbone"] or "arcface_mobilefacenet")
     for model in (recogniser, RetinaFace(cfg, input_shape=size)):
         model.summary(line_length=110)
@@ -358,8 +338,18 @@ def export_subjects(settings, photos):
         folder = settings["detector_model_path"] or "model_data"
         yield from export_task.mtcnn_subjects(folder, photos)
     else:
-        size = settings["input_shape"] and settings["input_shape"][:2]
+        size = input_size(settings)
         yield export_task.retinaface_subject(build_detector(plain), photos, size)
+
+
+def input_size(settings):
+    """Returns height and width of input_shape, None without one."""
+    shape = settings["input_shape"]
+    if shape is None:
+        return None
+    if not isinstance(shape, list | tuple) or len(shape) < 2:
+        raise ValueError(f"input_shape {shape!r}: height, width, 3 expected, such as 640,640,3")
+    return shape[:2]
 
 
 def photo_groups(settings, count, repeat=True):
@@ -395,6 +385,8 @@ def ask(count, empty):
             number = f" {len(answers) + 1}" if count > 1 else ""
             text = input(f"Photo{number}{'' if answers else f' ({empty})'}: ").strip().strip("'\"")
         except EOFError:
+            if answers:
+                raise ValueError(f"{count} photos needed, {len(answers)} given") from None
             return None
         if not text and not answers:
             return None

@@ -47,7 +47,7 @@ _defaults = {
     "precision": None,  # of the weights on a CPU: float32, float16 or int8 (fast); none: float32
 }
 _POSITIVE = ("max_side", "detect_every", "frame_step")
-_NOT_NEGATIVE = ("track_memory", "recognize_every", "min_face")
+_NOT_NEGATIVE = ("track_memory", "recognize_every", "min_face", "max_seconds")
 _GREY = (120, 120, 120)  # of a face without a name yet
 _SAVE_EVERY = 30.0  # seconds of a live picture after which the table is written again
 
@@ -70,7 +70,12 @@ def main():
         print(describe(shown, f"video.py on {device_name()}", _defaults))
         recognizer = build_recognizer(settings)
         outputs = open_outputs(settings, video, sees, stack)
-        with stopped_by_signals(video.stop):
+
+        def stop():
+            video.stop()
+            outputs.end()
+
+        with stopped_by_signals(stop):
             watch(video, recognizer, outputs, settings)
 
 
@@ -78,6 +83,8 @@ def check(settings):
     """Refuses settings that cannot work."""
     for key in _POSITIVE + _NOT_NEGATIVE:
         least, value = (1 if key in _POSITIVE else 0), settings[key]
+        if value is None and _defaults[key] is None:
+            continue
         if not isinstance(value, int | float) or value < least:
             raise ValueError(f"{key} {value!r}: at least {least} expected")
     if settings["output"] is not None:
@@ -112,7 +119,7 @@ def complain(line):
 
 def build_recognizer(settings):
     """Returns what finds, follows and, where there is a gallery, names the faces."""
-    from predict import build_detector, build_facenet
+    from utils.face_models import build_detector, build_facenet
     from utils.video_recognition import VideoRecognizer, detect_within
 
     # Frames are made smaller once, before the detector, which then takes them as they are.
@@ -138,21 +145,13 @@ def build_recognizer(settings):
 
 def build_recognition(facenet, settings):
     """Returns how faces get names of the gallery, and prints who is known at which threshold."""
-    from utils.gallery import Gallery, GalleryError
-    from utils.naming import calibrated, summary
+    from utils.naming import chosen_threshold, filled_gallery, summary
     from utils.nearest import normalized
     from utils.video_recognition import Recognition
 
-    gallery = Gallery(settings["gallery_path"], facenet.identity)
-    if not len(gallery):
-        raise GalleryError(f"{gallery.path}: nobody is in this gallery; encode photos first")
-    print(summary(gallery))
-    threshold = facenet.threshold
-    if settings["false_accept_rate"] is not None:
-        threshold, note = calibrated(gallery, settings)
-        print(note)
-    scoring = settings["scoring"]
-    print(f"known below distance {threshold:.3f}, {scoring} of a person's photos")
+    gallery = filled_gallery(settings["gallery_path"], facenet.identity)
+    threshold, notes = chosen_threshold(gallery, facenet.threshold, settings)
+    print(summary(gallery), *notes, sep="\n")
 
     def embed(image, landmarks):
         crops = [facenet.align(image, points) for points in landmarks]
@@ -162,7 +161,7 @@ def build_recognition(facenet, settings):
         both = facenet.embed_crops([*crops, *mirrored]).reshape(2, len(crops), -1)
         return normalized(both.sum(axis=0))
 
-    identify = partial(gallery.identify, threshold=threshold, scoring=scoring)
+    identify = partial(gallery.identify, threshold=threshold, scoring=settings["scoring"])
     return Recognition(
         embed, identify, threshold, settings["recognize_every"], settings["min_face"]
     )
@@ -188,6 +187,11 @@ class Outputs:
             self.preview.show(picture)
         if self.window:
             self.window.show(picture)
+
+    def end(self):
+        """Ends a pause of the window, too."""
+        if self.window:
+            self.window.closed = True
 
     def poll(self):
         """Lets the window react while there is no new picture."""
@@ -230,9 +234,10 @@ def stopped_by_signals(stop):
         signal.signal(number, before[number])
         stop()
 
-    for name in names:
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            before[getattr(signal, name)] = signal.signal(getattr(signal, name), ask)
+    for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
+        # what nohup, or a shell in the background, has switched off stays so
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, ask)
     try:
         yield
     finally:
@@ -247,8 +252,11 @@ def watch(video, recognizer, outputs, settings):
     from utils.frame_rate import FrameRate
     from utils.sightings import Sightings
 
+    if video.live:
+        video.restart()  # what it showed while the networks were built is over
     sightings, rate, saved = Sightings(video.start), FrameRate(), 0.0
     save = partial(save_table, sightings, settings, recognizer.names_faces)
+    save()  # where it cannot be written, better now than in the end
     last = float("inf") if settings["max_seconds"] is None else settings["max_seconds"]
     bar = tqdm(video, total=video.count, unit="frame", disable=True if video.live else None)
     try:
@@ -264,8 +272,11 @@ def watch(video, recognizer, outputs, settings):
                 if outputs:
                     outputs.put(draw(frame.image, faces, fps), frame.seconds)
                 if video.live and frame.seconds - saved >= _SAVE_EVERY:
-                    save()
                     saved = frame.seconds
+                    try:
+                        save()
+                    except OSError as error:  # open in another program, say; there is a next time
+                        complain(str(error))
             if outputs.closed:
                 break
     finally:

@@ -15,8 +15,9 @@ from facenet import Facenet
 from nets.facenet import facenet
 from nets.retinaface import RetinaFace
 from retinaface import Retinaface
+from tests import command_line
 from tests.shared import need
-from utils.config import cfg_mnet, run
+from utils.config import cfg_mnet
 from utils.detections import Detections
 from utils.images import read_image
 from utils.weights import save_weights
@@ -61,16 +62,7 @@ def command(monkeypatch, capsys, tmp_path):
 
     def call(*arguments, **settings):
         settings = {"dir_save_path": tmp_path / "out", "engine": "keras", **settings}
-        pairs = [f"--{key}={value}" for key, value in settings.items()]
-        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments), *pairs])
-        capsys.readouterr()
-        status = 0
-        try:
-            run(predict.main)
-        except SystemExit as leave:
-            status = leave.code
-        captured = capsys.readouterr()
-        return status, captured.out.splitlines(), captured.err.splitlines()
+        return command_line.call(predict.main, monkeypatch, capsys, arguments, settings)
 
     return call
 
@@ -372,9 +364,10 @@ def test_verify_shows_both_photos_and_the_verdict_by_threshold(
         assert np.abs(picture[10, width - 10] - quadrants()[-1, -1]).max() < 12
 
 
-def test_verify_takes_several_pairs(command, crops_only, photo):
+def test_verify_takes_several_pairs(command, crops_only, photo, tmp_path):
     status, lines, _ = command(photo, photo, photo, photo, mode="verify")
     assert status == 0 and sum("same person" in line for line in lines) == 2
+    assert saved(tmp_path) == ["photo_photo_verify.jpg", "photo_photo_verify_2.jpg"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -452,6 +445,14 @@ def test_no_answer_takes_the_sample_once(command, detector, prompt, answers, tmp
     assert [line for line in lines if "faces found" in line] == ["img/group.jpg: no faces found"]
 
 
+def test_the_end_of_the_answers_after_one_photo_is_not_the_sample(
+    command, crops_only, prompt, photo
+):
+    prompt(photo, EOFError())
+    status, _, errors = command(mode="verify")
+    assert status == 1 and errors == ["predict.py: 2 photos needed, 1 given"]
+
+
 def test_ctrl_c_at_the_prompt_ends_with_130(command, detector, prompt):
     prompt(KeyboardInterrupt())
     assert command(mode="detect")[0] == 130
@@ -527,6 +528,19 @@ def test_folder_gives_pictures_and_a_table(command, detector, monkeypatch, folde
 def test_folder_may_stand_alone_on_the_command_line(command, detector, folder):
     status, lines, _ = command(folder, mode="dir_predict")
     assert status == 0 and any("0 faces in 3 photos" in line for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["dir_predict", "encode"])
+def test_one_folder_at_a_time(command, detector, monkeypatch, folder, mode):
+    monkeypatch.setattr(predict, "build_facenet", lambda settings: pytest.fail("built"))
+    status, _, errors = command(folder, folder / "sub", mode=mode)
+    assert status == 1 and errors == [f"predict.py: mode {mode} takes one folder, 2 given"]
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(command, detector, folder, tmp_path):
+    (folder / "sub" / "a.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    status, _, _ = command(folder / "a.jpg", folder / "sub" / "a.jpg", mode="detect")
+    assert status == 0 and saved(tmp_path) == ["a_detect.jpg", "a_detect_2.jpg"]
 
 
 @pytest.mark.parametrize(

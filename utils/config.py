@@ -219,15 +219,16 @@ def _silent_stderr():
 def run(main: Callable[[], Any]) -> None:
     """Calls a script's `main`; a user's mistake becomes one line on stderr instead of a traceback.
 
-    ValueError and OSError leave with status 1, Ctrl-C with status 130, anything else as it is. With
-    `--debug`, or FACES_DEBUG=1 in the environment, those too show their traceback.
+    ValueError, OSError and a missing package leave with status 1, Ctrl-C with status 130, anything
+    else as it is. With `--debug`, or FACES_DEBUG=1 in the environment, those too show their
+    traceback.
     """
     warnings.showwarning = _show_warning
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if "--debug" in sys.argv or os.environ.get("FACES_DEBUG", "0") != "0":
             raise
         fail(_message(error))

@@ -72,8 +72,7 @@ def open_source(
     capture = connect()
     if capture is None:
         raise VideoError(f"{name}: {_reason(is_camera, is_address)}")
-    # A stream has no number of frames, or one that is no number.
-    if not is_camera and 0 < capture.get(cv2.CAP_PROP_FRAME_COUNT) < 1e9:
+    if not is_camera and (Path(source).is_file() or _frame_count(capture)):
         return VideoFile(capture, name, step)
     video = LiveVideo(name, connect, retry, say)
     if not video.begin(capture):
@@ -82,10 +81,11 @@ def open_source(
 
 
 def public_name(source: str) -> str:
-    """The source as it may be shown: `camera 0`, or an address without its password."""
+    """The source as it may be shown: `camera 0`, or an address without its passwords."""
     if source.isdecimal():
         return f"camera {source}"
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", source)
+    source = re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", source)
+    return re.sub(r"(?i)((?:password|passwd|pwd|token)=)[^&/]*", r"\1***", source)
 
 
 def _reason(is_camera: bool, is_address: bool) -> str:
@@ -125,6 +125,12 @@ def _fps(capture: cv2.VideoCapture) -> float:
     return fps if 0 < fps <= _MOST_FPS else _USUAL_FPS
 
 
+def _frame_count(capture: cv2.VideoCapture) -> int | None:
+    """About how many frames there are; None of a stream, or of a file that does not say."""
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if 0 < count < 1e9 else None
+
+
 class VideoFile:
     """A file: iterating yields every frame in order.
 
@@ -132,7 +138,7 @@ class VideoFile:
         name: how it may be called in messages.
         live: False.
         fps: frames a second that iterating yields, in the time of the video.
-        count: about how many that will be.
+        count: about how many that will be; None if the file does not say.
         start: None, a file has no time of day.
     """
 
@@ -143,7 +149,8 @@ class VideoFile:
         """Takes over an open capture, and every `step`-th frame of it."""
         self.name, self._capture, self._step = name, capture, step
         self.fps = _fps(capture) / step
-        self.count = -(-int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // step)
+        count = _frame_count(capture)
+        self.count = count and -(-count // step)
         self._stopped = False
 
     def __iter__(self) -> Iterator[Frame]:
@@ -152,16 +159,21 @@ class VideoFile:
         Raises:
             VideoError: there is not even one.
         """
-        number = 0
+        first = seconds = None
         while not self._stopped:
             read, image = self._capture.read()
             if not read:
                 break
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number / self.fps)
-            number += 1
+            shown = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if first is None:
+                first, seconds = shown, 0.0
+            else:  # phones vary their rate, so the file's own times count, where it has them
+                rises = shown - first > seconds
+                seconds = shown - first if rises else seconds + 1 / self.fps
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), seconds)
             for _ in range(self._step - 1):
                 self._capture.grab()
-        if not number and not self._stopped:
+        if first is None and not self._stopped:
             raise VideoError(f"{self.name}: no frame of this video can be read")
 
     def stop(self) -> None:
@@ -226,6 +238,12 @@ class LiveVideo:
                 frame, self._newest = self._newest, None
             yield frame
 
+    def restart(self) -> None:
+        """Makes this moment second 0 and forgets the frames before it."""
+        with self._changed:
+            self.start, self._zero = datetime.now(), time.monotonic()
+            self.dropped, self._newest = 0, None
+
     def stop(self) -> None:
         """Ends the iteration and the thread."""
         self._stopped.set()
@@ -258,10 +276,10 @@ class LiveVideo:
         self._capture.release()
 
     def _keep(self, image: np.ndarray) -> None:
-        frame = Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time.monotonic() - self._zero)
+        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         with self._changed:
             self.dropped += self._newest is not None
-            self._newest = frame
+            self._newest = Frame(image, time.monotonic() - self._zero)
             self._changed.notify()
 
     def _reconnect(self) -> None:

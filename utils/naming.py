@@ -23,6 +23,7 @@ from utils.face_table import records, write_csv, write_json
 from utils.gallery import UNKNOWN, Gallery, GalleryError
 from utils.gallery_encoding import Embedder
 from utils.images import ImageError, letterbox, list_images, save_image
+from utils.unique_names import UniqueNames
 
 Settings = Mapping[str, Any]
 Namer = Callable[[np.ndarray], list[dict[str, Any]]]
@@ -78,14 +79,10 @@ def recognize(
         ImageError: one of the photos given cannot be read; those in folders are left out.
         ValueError: no photos, or a threshold that cannot be measured.
     """
-    gallery = Gallery(settings["gallery_path"], facenet.identity)
-    if not len(gallery):
-        raise GalleryError(f"{gallery.path}: nobody is in this gallery; encode photos first")
+    gallery = filled_gallery(settings["gallery_path"], facenet.identity)
     yield summary(gallery)
-    threshold = facenet.threshold
-    if settings["false_accept_rate"] is not None:
-        threshold, note = calibrated(gallery, settings)
-        yield note
+    threshold, notes = chosen_threshold(gallery, facenet.threshold, settings)
+    yield from notes
 
     def namer(embeddings: np.ndarray) -> list[dict[str, Any]]:
         found = gallery.identify(embeddings, threshold, settings["scoring"])
@@ -93,7 +90,6 @@ def recognize(
             {"name": i.name, "distance": round(i.distance, 5), "nearest": i.nearest} for i in found
         ]
 
-    yield f"known below distance {threshold:.3f}, {settings['scoring']} of a person's photos"
     yield from _name_photos(facenet, paths, namer, "recognize", settings, save)
 
 
@@ -107,9 +103,7 @@ def classify_train(settings: Settings) -> Iterator[str]:
         GalleryError: no gallery.
         ValueError: fewer than two people with enough photos.
     """
-    gallery = Gallery(settings["gallery_path"])
-    if not len(gallery):
-        raise GalleryError(f"{gallery.path}: nobody is in this gallery; encode photos first")
+    gallery = filled_gallery(settings["gallery_path"])
     names, embeddings = gallery.labelled()
     enough = classifier.enough_images(names, settings["min_images"])
     people, left = len(set(names)), len(set(names[enough]))
@@ -202,25 +196,47 @@ def summary(gallery: Gallery) -> str:
     return f"{gallery.path}: {sum(people.values())} photos of {len(people)} people"
 
 
-def calibrated(gallery: Gallery, settings: Settings) -> tuple[float, str]:
-    """Measures the threshold of the chosen false-accept rate.
+def filled_gallery(path: str | os.PathLike, identity: Mapping[str, Any] | None = None) -> Gallery:
+    """Opens a gallery that somebody is in.
+
+    Args:
+        path: of the gallery.
+        identity: of the network; None takes any.
+
+    Raises:
+        GalleryError: nobody is in it, or it is of another network.
+    """
+    gallery = Gallery(path, identity)
+    if not len(gallery):
+        raise GalleryError(f"{gallery.path}: nobody is in this gallery; encode photos first")
+    return gallery
+
+
+def chosen_threshold(gallery: Gallery, usual: float, settings: Settings) -> tuple[float, list[str]]:
+    """Takes the usual threshold, or measures that of the chosen false-accept rate.
 
     Args:
         gallery: the people who are known.
-        settings: false_accept_rate, scoring, threshold (None, as the rate decides).
+        usual: distance, 0 to 2, without a rate.
+        settings: false_accept_rate, scoring, threshold (None where the rate decides).
 
     Returns:
-        The threshold, and a line on how well it is known.
+        The threshold, and lines on it and on how well it is known.
 
     Raises:
         ValueError: threshold is set too, or the gallery is too small.
     """
-    if settings["threshold"] is not None:
-        raise ValueError("threshold and false_accept_rate exclude each other; set one to none")
-    measured = gallery.calibrate(settings["false_accept_rate"], settings["scoring"])
-    note = f"threshold {measured.threshold:.3f} at {100 * measured.false_accepts:.2f} % of "
-    note += f"strangers accepted, {100 * measured.true_accepts:.2f} % of the known recognised"
-    return measured.threshold, f"{note} ({measured.note})" if measured.note else note
+    lines = []
+    if settings["false_accept_rate"] is not None:
+        if settings["threshold"] is not None:
+            raise ValueError("threshold and false_accept_rate exclude each other; set one to none")
+        measured = gallery.calibrate(settings["false_accept_rate"], settings["scoring"])
+        usual = measured.threshold
+        note = f"threshold {usual:.3f} at {100 * measured.false_accepts:.2f} % of "
+        note += f"strangers accepted, {100 * measured.true_accepts:.2f} % of the known recognised"
+        lines.append(f"{note} ({measured.note})" if measured.note else note)
+    lines.append(f"known below distance {usual:.3f}, {settings['scoring']} of a person's photos")
+    return usual, lines
 
 
 def _photos(facenet: Embedder, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Photo, str]]:
@@ -261,15 +277,8 @@ def _listed(paths: Sequence[Path]) -> list[tuple[Path, str]]:
             raise ValueError(f"{path}: no photos in this folder")
         names = [p.relative_to(path).as_posix() for p in found] if path.is_dir() else [path.stem]
         listed += zip(found, names, strict=True)
-    taken: set[str] = set()
-    for number, (path, name) in enumerate(listed):
-        unique, again = name, 1
-        while unique in taken:
-            again += 1
-            unique = f"{name}_{again}"
-        taken.add(unique)
-        listed[number] = path, unique
-    return listed
+    unique = UniqueNames()
+    return [(path, unique(name)) for path, name in listed]
 
 
 def _embed_all(photos: list[Photo], facenet: Embedder) -> None:

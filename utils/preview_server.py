@@ -11,7 +11,9 @@ import numpy as np
 
 HOST = "127.0.0.1"
 _QUALITY = 80  # of the JPEG pictures
-_PATIENCE = 5.0  # seconds after which the last picture is sent again, to notice who has left
+# Seconds after which the last picture is sent again: a browser shows the first when the second
+# begins, and who has left is noticed.
+_PATIENCE = 1.0
 _BOUNDARY = "picture"
 _PAGE = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>video.py</title>
@@ -117,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answers a browser."""
         # A site that lets its own name point here must not see the faces (DNS rebinding).
-        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+        if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN)
         elif self.path == "/":
             self._send("text/html; charset=utf-8", _PAGE)
@@ -148,14 +150,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _stream(self) -> None:
         self._start(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
         seen, pictures = 0, self.server.pictures
+        # The boundary follows each picture at once, so that a browser need not wait for the next.
+        boundary = f"--{_BOUNDARY}\r\n".encode()
+        self.wfile.write(boundary)
         while not pictures.ended:
             seen, jpeg = pictures.wait(seen)
             if jpeg is None:
                 continue
-            head = (
-                f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            )
-            self.wfile.write(head.encode() + jpeg + b"\r\n")
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n" + boundary)
 
     def log_message(self, *_) -> None:
         """Says nothing of each request."""

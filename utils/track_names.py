@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 
 import numpy as np
 
 from utils.face_index import UNKNOWN, Identity
 
 _WINDOW = 30  # votes that count
-_SETTLE = 3  # votes that settle a name, _SETTLE_UNKNOWN that settle that nobody is known
+_SETTLE = 2  # votes that settle a name, _SETTLE_UNKNOWN that settle that nobody is known
 _SETTLE_UNKNOWN = 8  # in a row, of one look of the face
 _CHANGE = 6  # votes that must be there before a name is changed
 _SHARE = 2 / 3  # of the votes that the new name must have then
@@ -17,7 +17,7 @@ _CLEAR = 0.8  # of the threshold: a vote at a distance below is clear
 _CLEAR_ENOUGH, _PLAIN_ENOUGH = 2, 5  # clear, or any, votes in a row that name an unknown face
 _STRANGER = 1.1  # of the threshold: so far from its own earlier faces a face is somebody else's
 _STRANGE = 3  # such faces in a row
-_KEEP = 1.1  # of the threshold: up to here a face that has a name keeps it
+_KEEP = 1.15  # of the threshold: up to here a face that has a name keeps it
 _GAIN, _CHANGED_GAIN = 0.2, 0.5  # least weight of the latest look in the mean; if it has changed
 _ANCHOR_GAIN = 0.02  # the same of the mean that strangers are told by
 
@@ -26,7 +26,7 @@ class TrackName:
     """Votes on one track.
 
     Each look at the face goes into a mean embedding, which is what is recognised and voted on: it
-    is steadier than a single frame's. A name is settled by three votes, or by a clear one;
+    is steadier than a single frame's. A name is settled by two votes, or by a clear one;
     "unknown" by eight in a row while the face looks the same, as one that comes into sight is often
     blurred at first. A name that is settled is lost only well beyond the threshold, and only to two
     thirds of the latest thirty votes: to another name when there are six or more, to "unknown" when
@@ -125,20 +125,19 @@ class TrackName:
         self._clear = self._clear + 1 if clear else 0
 
     def _elected(self, identity: Identity) -> str | None:
-        """The name that the votes want, None if they are undecided."""
+        """The name just voted for if the votes are enough for it, else None."""
         if self.name is None and self._clear:
             return identity.name
         if self.name == UNKNOWN and (self._clear >= _CLEAR_ENOUGH or self._row >= _PLAIN_ENOUGH):
             return identity.name
-        leader, votes = Counter(self._votes).most_common(1)[0]
+        votes, count = self._votes.count(identity.name), len(self._votes)
         if self.name is None:
-            settled = votes >= _SETTLE
-            enough = self._row >= _SETTLE_UNKNOWN if leader == UNKNOWN else settled
+            unknown = identity.name == UNKNOWN
+            enough = self._row >= _SETTLE_UNKNOWN if unknown else votes >= _SETTLE
         else:
-            count = len(self._votes)
-            least = _WINDOW if leader == UNKNOWN else _CHANGE
+            least = _WINDOW if identity.name == UNKNOWN else _CHANGE
             enough = count >= least and votes >= _SHARE * count
-        return leader if enough else None
+        return identity.name if enough else None
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -95,7 +95,8 @@ class Tracker:
         Returns:
             The track of each of the N faces, in their order; `tracks` has those out of sight, too.
         """
-        self.tracks = [t for t in self.tracks if now - t.seen <= self._memory]
+        # seen by the last detection, however long ago that was, a face was not out of sight
+        self.tracks = [t for t in self.tracks if not t.missed or now - t.seen <= self._memory]
         self.move(now)
         chosen: list[Track | None] = [None] * len(faces)
         for face, track in self._pairs(faces):

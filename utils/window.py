@@ -40,7 +40,8 @@ class Window:
     def show(self, picture: np.ndarray) -> None:
         """Shows a picture, (H, W, 3) uint8 RGB; returns when it is not paused."""
         if not self._open:
-            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            plain = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL  # no tool bar
+            cv2.namedWindow(self._title, plain)
             cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
             self._open = True
         cv2.imshow(self._title, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))

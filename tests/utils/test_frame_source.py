@@ -1,5 +1,8 @@
+import socket
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,6 +12,7 @@ from tests.stream_server import StreamServer
 from utils.frame_source import VideoError, open_source, public_name
 
 COUNT = 20
+SERVER = Path(__file__).parents[1] / "rtsp_server.py"
 
 
 @pytest.fixture(scope="module")
@@ -114,10 +118,52 @@ def test_not_a_video(tmp_path, content, capfd):
         ("a/b.mp4", "a/b.mp4"),
         ("rtsp://host:554/1", "rtsp://host:554/1"),
         ("rtsp://me:pa:ss@host/1", "rtsp://me:***@host/1"),
+        ("rtsp://me:p@ss@host/1@2", "rtsp://me:***@host/1@2"),
+        ("rtsp://host/user=me&password=x&channel=1", "rtsp://host/user=me&password=***&channel=1"),
+        ("http://host/a?Token=x", "http://host/a?Token=***"),
     ],
 )
 def test_public_name(source, name):
     assert public_name(source) == name
+
+
+def test_a_file_that_does_not_count_its_frames_is_still_a_file(film, monkeypatch):
+    capture = cv2.VideoCapture
+
+    class Uncounted:
+        """A capture that knows neither number nor rate, as of a browser's recording."""
+
+        def __init__(self, *arguments):
+            self._capture = capture(*arguments)
+
+        def get(self, key):
+            unknown = {cv2.CAP_PROP_FRAME_COUNT: -9.2e18, cv2.CAP_PROP_FPS: 1000.0}
+            return unknown.get(key, self._capture.get(key))
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Uncounted)
+    video = open_source(str(film))
+    assert (video.live, video.count, video.fps) == (False, None, 25.0)
+    frames = list(video)
+    assert [brightness(frame) for frame in frames] == list(range(COUNT))
+    # the file's own times, at ten frames a second
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(COUNT) / 10)
+
+
+def test_a_stream_can_be_started_anew():
+    server = StreamServer()
+    video = open_source(server.address)
+    try:
+        wait_until(lambda: video.dropped > 5)
+        before = video.start
+        video.restart()
+        assert video.dropped <= 1 and video.start > before
+        assert 0 <= take(video, 1)[0].seconds < 0.5
+    finally:
+        video.close()
+        server.close()
 
 
 def test_a_slow_reader_gets_the_newest_frame_of_a_stream():
@@ -172,3 +218,50 @@ def test_a_stream_that_is_gone_can_be_stopped():
     video.close()
     assert time.monotonic() - start < 2.0
     assert not video._thread.is_alive()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def rtsp_camera(port):
+    """Starts tests/rtsp_server.py with the Python that has GStreamer; None if there is none."""
+    command = ["/usr/bin/python3", str(SERVER), str(port)]
+    try:
+        server = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+    except FileNotFoundError:
+        return None
+    if server.stdout.readline() == "listening\n":
+        return server
+    server.kill()
+    server.wait()
+    return None
+
+
+@pytest.mark.slow
+def test_an_rtsp_camera_that_is_off_for_five_seconds():
+    port = free_port()
+    server = rtsp_camera(port)
+    if server is None:
+        pytest.skip("needs GStreamer's RTSP server, see tests/rtsp_server.py")
+    said = []
+    video = open_source(f"rtsp://127.0.0.1:{port}/camera", say=said.append)
+    try:
+        before = take(video, 25)
+        server.kill()
+        server.wait()
+        wait_until(lambda: said, 15)
+        time.sleep(5)
+        server = rtsp_camera(port)
+        after = take(video, 25, 30)
+        assert after[0].image.shape == (240, 320, 3)
+        assert after[-1].seconds > before[-1].seconds + 5
+        assert len(said) == 2 and said[1].endswith("the picture is back")
+    finally:
+        video.close()
+        server.kill()
+        server.wait()

@@ -27,16 +27,22 @@ def get(preview, path, **headers):
     return connection.getresponse()
 
 
-def next_part(response):
-    """Reads one picture of a multipart answer, as a browser does."""
+def stream_of(preview):
+    """Opens the stream and reads its first boundary."""
+    response = get(preview, "/stream")
     assert response.readline() == b"--picture\r\n"
+    return response
+
+
+def next_part(response):
+    """Reads one picture of a multipart answer, as a browser does: up to the next boundary."""
     headers = {}
     while (line := response.readline()) != b"\r\n":
         name, value = line.decode().split(": ")
         headers[name] = value.strip()
     assert headers["Content-Type"] == "image/jpeg"
     image = np.asarray(Image.open(io.BytesIO(response.read(int(headers["Content-Length"])))))
-    assert response.readline() == b"\r\n"
+    assert response.readline() == b"\r\n" and response.readline() == b"--picture\r\n"
     return image
 
 
@@ -55,7 +61,7 @@ def test_stream_shows_new_pictures_in_rgb(preview):
     red = picture(0)
     red[..., 0] = 200
     preview.show(red)
-    stream = get(preview, "/stream")
+    stream = stream_of(preview)
     assert stream.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=picture"
     first = next_part(stream).reshape(-1, 3).mean(axis=0)
     assert first[0] > 190 and first[2] < 10
@@ -66,7 +72,7 @@ def test_stream_shows_new_pictures_in_rgb(preview):
 
 def test_several_watch_and_leave(preview):
     preview.show(picture(10))
-    streams = [get(preview, "/stream") for _ in range(3)]
+    streams = [stream_of(preview) for _ in range(3)]
     assert [next_part(stream).shape for stream in streams] == [(48, 64, 3)] * 3
     streams.pop().close()
     for level in range(20, 60, 10):
@@ -77,7 +83,7 @@ def test_several_watch_and_leave(preview):
 def test_a_stream_ends_with_the_video():
     server = PreviewServer(0)
     server.show(picture(10))
-    stream = get(server, "/stream")
+    stream = stream_of(server)
     next_part(stream)
     threading.Timer(0.2, server.close).start()
     stream.read()  # ends
@@ -89,7 +95,9 @@ def test_pictures_are_compressed_only_for_somebody(preview, monkeypatch):
         preview.show(picture(level))
 
 
-@pytest.mark.parametrize("host, status", [("localhost:1", 200), ("faces.example:80", 403)])
+@pytest.mark.parametrize(
+    "host, status", [("localhost:1", 200), ("127.0.0.1", 200), ("faces.example:80", 403)]
+)
 def test_other_names_are_refused(preview, host, status):
     assert get(preview, "/", Host=host).status == status
 
@@ -113,10 +121,17 @@ def test_in_chromium(preview, tmp_path):
         pytest.skip("needs chromium")
     red = np.zeros((200, 300, 3), np.uint8)
     red[..., 0] = 220
-    preview.show(red)
+    end = threading.Event()
+
+    def film():
+        while not end.wait(0.04):
+            preview.show(red)
+
+    threading.Thread(target=film, daemon=True).start()
     shot = tmp_path / "shot.png"
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=400,300"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}", "--timeout=4000"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}"]
     subprocess.run([*command, preview.address], timeout=60, capture_output=True)
+    end.set()
     pixels = np.asarray(Image.open(shot).convert("RGB")).astype(int)
     assert ((pixels[..., 0] > 190) & (pixels[..., 2] < 40)).mean() > 0.3

@@ -39,6 +39,13 @@ def test_memory(gap, same):
     assert (numbers(tracker.update(faces(50), gap)) == [1]) is same
 
 
+@pytest.mark.parametrize("memory", [0.0, 1.0])
+def test_a_face_that_each_detection_sees_is_one_however_rare_they_are(memory):
+    tracker = Tracker(memory=memory)
+    seen = [numbers(tracker.update(faces(50), 1.5 * i)) for i in range(4)]
+    assert seen == [[1]] * 4
+
+
 @pytest.mark.parametrize("step, same", [(20, True), (30, False)])
 def test_least_overlap(step, same):
     # Squares of side 40, moved by 20: IoU 20 / 60; by 30: 10 / 70.
