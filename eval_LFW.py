@@ -42,9 +42,12 @@ _defaults = {
     "use_cache": True,  # keep detections and embeddings, by content, for later runs
     "cache_dir": None,  # where; none: $FACES_CACHE or ~/.cache/faces
     "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    # of the weights on a CPU: float32, float16 (half) or int8 (fast); mtcnn runs in float32
+    "precision": "float32",
     "output_dir": "logs/lfw",  # for the figures (JSON) and the pictures
 }
-_RECOGNISER_KEYS = ("backbone", "input_shape", "normalization", "letterbox_image", "engine")
+_ENGINE_KEYS = ("engine", "precision")
+_RECOGNISER_KEYS = ("backbone", "input_shape", "normalization", "letterbox_image", *_ENGINE_KEYS)
 _DETECTOR_WEIGHTS = {
     "retinaface": "model_data/retinaface_mobilenet025.weights.h5",
     "mtcnn": "model_data",
@@ -205,7 +208,7 @@ def recogniser_key(settings):
 def detector_key(settings):
     """Returns all that decides the faces found in an image, as JSON values."""
     return {
-        **{key: settings[key] for key in ("detector", "detector_backbone", "engine")},
+        **{key: settings[key] for key in ("detector", "detector_backbone", *_ENGINE_KEYS)},
         "weights": weights_digest(settings["detector_model_path"]),
         "code": code_digest(("retinaface", "utils.mtcnn")),
     }
@@ -233,7 +236,8 @@ def build_detector(settings):
         return Mtcnn(**chosen)
     from retinaface import Retinaface
 
-    return Retinaface(backbone=settings["detector_backbone"], enlarge=False, **chosen)
+    chosen |= {"backbone": settings["detector_backbone"], "precision": settings["precision"]}
+    return Retinaface(enlarge=False, **chosen)
 
 
 def progress(photos, total):

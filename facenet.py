@@ -1,6 +1,7 @@
 """Finds, aligns and embeds faces; tells whether two photos show the same person."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from nets.normalization import NORMALIZATIONS, normalize
 from utils.alignment import align
 from utils.config import override
 from utils.engine import compile_engine
-from utils.images import letterbox, read_image, resize
+from utils.face_stream import Photo, cut_faces, embed_faces, face_stream
+from utils.images import ImageError, letterbox, read_image, resize
 from utils.model_card import read_card
 from utils.model_identity import model_identity
 from utils.weight_files import read_weight_file
@@ -78,6 +80,8 @@ class Facenet:
         backbone = find_backbone(self.backbone)
         if self.threshold is None:
             self.threshold = read_card(self.model_path).get("threshold", DEFAULT_THRESHOLD)
+        if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 2:
+            raise ValueError(f"Facenet: threshold {self.threshold!r}: a distance, 0 to 2, expected")
         weights = read_weight_file(self.model_path)
         fitting = weights.build_settings()
         self.input_shape = tuple(self.input_shape or backbone.input_shape)
@@ -112,7 +116,8 @@ class Facenet:
         """Embeds the face of each image.
 
         With a detector it is the largest face, aligned by its landmarks; if there are several, a
-        warning names the image. Without one the whole image is taken for a face crop.
+        warning names the image. Without one the whole image is taken for a face crop. Photos are
+        read while the networks work, `batch_size` at a time, so that any number fits in memory.
 
         Args:
             images: one image or a list: paths, PIL images or (H, W, 3) uint8 RGB arrays.
@@ -124,12 +129,16 @@ class Facenet:
             NoFaceError: the detector finds no face in an image.
             ImageError: an image cannot be read.
         """
-        images = _as_list(images)
-        crops = self.face_crops(images)
-        for image, crop in zip(images, crops, strict=True):
-            if crop is None:
-                raise NoFaceError(f"{_name(image)}: no face found")
-        return self.embed_crops(crops)
+        stages = [self._cut, partial(embed_faces, embed_crops=self.embed_crops)]
+        embeddings = [np.zeros((0, self.model.output_shape[-1]), np.float32)]
+        # one thread: a PIL image may be there twice, and two must not load it at once
+        for photo in face_stream(_as_list(images), stages, self.batch_size, threads=1):
+            if photo.error:
+                raise ImageError(photo.error)
+            if photo.crop is None:
+                raise NoFaceError(f"{_name(photo.source)}: no face found")
+            embeddings.append(photo.embedding[None])
+        return np.concatenate(embeddings)
 
     def find_faces(self, images):
         """Finds the face of each image that `embed` takes: the largest.
@@ -144,13 +153,18 @@ class Facenet:
             ValueError: there is no detector.
             ImageError: an image cannot be read.
         """
-        images = _as_list(images)
-        found = self.detect_batch(images)
-        for image, faces in zip(images, found, strict=True):
+        photos = [Photo(image, read_image(image)) for image in _as_list(images)]
+        self._find(photos)
+        return [photo.faces for photo in photos]
+
+    def _find(self, photos):
+        """Finds the largest face of each Photo."""
+        found = self.detect_batch([photo.image for photo in photos])
+        for photo, faces in zip(photos, found, strict=True):
             if len(faces) > 1:
-                text = f"{_name(image)}: {len(faces)} faces found, the largest is taken"
+                text = f"{_name(photo.source)}: {len(faces)} faces found, the largest is taken"
                 warnings.warn(text, stacklevel=2)
-        return [faces.largest() for faces in found]
+            photo.faces = faces.largest()
 
     def detect_batch(self, images):
         """Finds all faces of many images; a list of Detections."""
@@ -181,14 +195,24 @@ class Facenet:
         Returns:
             A list of (H, W, 3) uint8 crops; None for an image without a face.
         """
-        pixels = [read_image(image) for image in _as_list(images)]
-        if self._detector is None:
-            return [self._whole(image) for image in pixels]
-        faces = self.find_faces(images) if faces is None else faces
-        return [
-            self.align(image, found.landmarks[0]) if len(found) else None
-            for image, found in zip(pixels, faces, strict=True)
+        images = _as_list(images)
+        faces = [None] * len(images) if faces is None else faces
+        photos = [
+            Photo(image, read_image(image), faces=found)
+            for image, found in zip(images, faces, strict=True)
         ]
+        self._cut(photos)
+        return [photo.crop for photo in photos]
+
+    def _cut(self, photos):
+        """Cuts out the face of each Photo, if it has one."""
+        if self._detector is None:
+            for photo in photos:
+                photo.crop = self._whole(photo.image)
+            return
+        if unknown := [photo for photo in photos if photo.faces is None]:
+            self._find(unknown)
+        cut_faces(photos, self.align)
 
     def align(self, image, landmarks):
         """Warps the face with these landmarks (5, 2) to the network's input size, uint8."""
@@ -210,15 +234,11 @@ class Facenet:
         Returns:
             (N, D) float32, rows of unit length.
         """
-        batches = [
-            self._network(normalize(np.stack(crops[i : i + self.batch_size]), self.normalization))
-            for i in range(0, len(crops), self.batch_size)
-        ]
-        return (
-            np.concatenate(batches)
-            if batches
-            else np.zeros((0, self.model.output_shape[-1]), np.float32)
-        )
+        rows = [np.zeros((0, self.model.output_shape[-1]), np.float32)]
+        for start in range(0, len(crops), self.batch_size):
+            batch = np.stack(crops[start : start + self.batch_size])
+            rows.append(self._network(normalize(batch, self.normalization)))
+        return np.concatenate(rows)
 
     def detect_image(self, image_1, image_2):
         """Returns the Euclidean distance, 0 to 2, of the embeddings of two images' faces.

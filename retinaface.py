@@ -104,8 +104,7 @@ class Retinaface:
 
         A square letterbox wastes its bars, so only as much is padded as the strides need. An image
         that was scaled to the limit keeps the place on the anchors' grid that it has in the middle
-        of that
-        square: small faces are found just as there.
+        of that square: small faces are found just as there.
 
         Returns:
             The canvas, (H, W, 3) uint8, sides multiples of STRIDE, and its Letterbox.

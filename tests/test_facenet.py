@@ -10,7 +10,7 @@ from nets.facenet import facenet
 from tests.shared import need
 from utils.alignment import align
 from utils.detections import Detections
-from utils.images import ImageError
+from utils.images import ImageError, _from_file
 from utils.lfw_metrics import best_threshold
 from utils.lfw_pairs import find_images, read_pairs
 from utils.weight_files import WeightFile
@@ -72,6 +72,22 @@ def test_takes_paths_pillow_images_lists_and_stacks(crops_only, tmp_path):
     np.testing.assert_array_equal(crops_only.embed(paths[1]), expected[1:])
 
 
+def test_reads_each_photo_once_and_few_ahead(crops_only, tmp_path, monkeypatch):
+    paths = [str(tmp_path / f"{i}.png") for i in range(20)]
+    for path, image in zip(paths, photos(20), strict=True):
+        Image.fromarray(image).save(path)
+    events, embed_crops = [], crops_only.embed_crops
+    monkeypatch.setattr(
+        "utils.images._from_file", lambda path: events.append(path.name) or _from_file(path)
+    )
+    monkeypatch.setattr(
+        crops_only, "embed_crops", lambda crops: events.append("embed") or embed_crops(crops)
+    )
+    assert crops_only.embed(paths).shape == (20, 128)
+    assert len([event for event in events if event != "embed"]) == 20 == len(set(events)) - 1
+    assert events.index("embed") <= 8  # batch_size is 2
+
+
 def test_a_crop_is_letterboxed_or_stretched(crops_only, monkeypatch):
     image = np.full((20, 40, 3), 200, np.uint8)
     (boxed,) = crops_only.face_crops(image)
@@ -98,7 +114,8 @@ def test_pixels_are_normalised_as_the_weights_want(crops_only, tmp_path):
     for model, low, high in ((crops_only, -1, 1), (build(tmp_path / "unit.weights.h5"), 0, 1)):
         seen = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(model, "_network", lambda batch, to=seen: to.append(batch) or batch)
+            embed = model._network
+            patch.setattr(model, "_network", lambda x, to=seen, f=embed: to.append(x) or f(x))
             model.embed(image)
         assert (seen[0].min(), seen[0].max()) == pytest.approx((low, high))
 
@@ -126,6 +143,8 @@ def test_finding_faces_needs_a_detector(crops_only):
         ({"treshold": 1}, ValueError, "unknown setting 'treshold'; did you mean 'threshold'"),
         ({"detector": "yolo"}, ValueError, "detector 'yolo' is not retinaface, mtcnn or none"),
         ({"backbone": "resnet"}, ValueError, "'resnet' is not one of mobilenet, "),
+        ({"threshold": [1, 1]}, ValueError, r"threshold \[1, 1\]: a distance, 0 to 2, expected"),
+        ({"threshold": 80}, ValueError, "threshold 80: a distance"),
         ({"model_path": "no/such.h5"}, FileNotFoundError, "no/such.h5"),
         ({"detector": "retinaface", "detector_model_path": "no.h5"}, FileNotFoundError, "no.h5"),
     ],

@@ -91,7 +91,7 @@ def compile_engine(model, engine="auto", threads=None, sizes=2, precision="float
     Raises:
         ValueError: an unknown engine or precision, a precision that the engine does not have, or a
             model of several inputs.
-        RuntimeError: engine "litert" or a lower precision was asked for and cannot be run.
+        ValueError: engine "litert" or a lower precision was asked for and cannot be run.
     """
     import tensorflow as tf
 
@@ -113,7 +113,7 @@ def compile_engine(model, engine="auto", threads=None, sizes=2, precision="float
         except Exception as error:  # The converter and the interpreter raise types of their own.
             reason = f"LiteRT cannot run {model.name!r}: {_first_line(error)}"
             if engine == "litert" or lower:
-                raise RuntimeError(reason) from error
+                raise ValueError(reason) from error
             _log.warning("%s; it runs slower, on TensorFlow", reason)
     return Engine("keras", _keras_runner(model, on_gpu), input_shape, KERAS_PIXELS)
 

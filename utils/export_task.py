@@ -184,7 +184,7 @@ def export(subject: Subject, folder, kind: str, precision: str = "float32") -> I
         precision: of the weights, TFLite only.
 
     Raises:
-        RuntimeError: the written network answers otherwise than Keras; there is no file then.
+        ValueError: the written network answers otherwise than Keras; there is no file then.
         Exception: see `write_exported`.
     """
     name = subject.model.name + ("" if precision == "float32" else f"_{precision}")
@@ -198,7 +198,7 @@ def export(subject: Subject, folder, kind: str, precision: str = "float32") -> I
             return
         limit = LARGEST_DIFFERENCES.get(precision, np.inf)
         if not max(found.values()) <= limit:
-            raise RuntimeError(f"{path}: {_listed(found)} off Keras's, more than {limit:g}")
+            raise ValueError(f"{path}: {_listed(found)} off Keras's, more than {limit:g}")
 
     write_exported(subject.model, path, kind, precision, check)
     facts = {
@@ -225,14 +225,14 @@ def differences(run, subject: Subject) -> dict[str, float]:
     It is relative where the expected value exceeds 1: a box that large reaches beyond the image.
 
     Raises:
-        RuntimeError: results of other names or shapes.
+        ValueError: results of other names or shapes.
     """
     largest = {}
     for images in subject.batches:
         got, expected = run(images), subject.expected(images)
         shapes = [{k: np.shape(v) for k, v in values.items()} for values in (got, expected)]
         if shapes[0] != shapes[1]:
-            raise RuntimeError(f"{subject.model.name}: results {shapes[0]}, not {shapes[1]}")
+            raise ValueError(f"{subject.model.name}: results {shapes[0]}, not {shapes[1]}")
         for name, values in expected.items():
             difference = np.abs(got[name] - values) / np.maximum(np.abs(values), 1)
             largest[name] = float(np.maximum(largest.get(name, 0), difference.max(initial=0)))

@@ -158,8 +158,12 @@ def open_exported(path: str | os.PathLike, kind: str) -> Run:
 
 
 def runtime(kind: str) -> str:
-    """Returns name and version of the package that runs a format."""
-    return f"{RUNTIMES[kind]} {metadata.version(RUNTIMES[kind])}"
+    """Returns name and, where it is known, version of the package that runs a format."""
+    name = RUNTIMES[kind]
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:  # a variant, such as onnxruntime-gpu
+        return name
 
 
 def _open_tflite(path):

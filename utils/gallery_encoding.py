@@ -75,7 +75,7 @@ def embed_photos(
     sources: Iterable[Path | np.ndarray],
     embedder: Embedder,
     take_largest: bool = False,
-    chunk: int = 32,
+    chunk: int = 8,
     progress: Callable[..., Iterable] | None = None,
 ) -> Iterator[tuple[Photo, int, Problem | None]]:
     """Embeds the one face of each photo.
@@ -88,14 +88,16 @@ def embed_photos(
         progress: wraps the photos, as `tqdm.tqdm(photos, total=n)`.
 
     Yields:
-        For each source, in order: the photo (with an embedding unless there is a problem), the
-        number of its faces (-1 if it cannot be read) and the problem.
+        For each source, in order: the photo (without its pixels, so that thousands can be kept;
+        with an embedding unless there is a problem), the number of its faces (-1 if it cannot be
+        read) and the problem.
     """
     sources = list(sources)
     photos = face_stream(sources, _stages(embedder, take_largest), chunk)
     photos = progress(photos, total=len(sources)) if progress else photos
     for number, photo in enumerate(photos):
         source = photo.source if isinstance(photo.source, str | Path) else number
+        photo.image = photo.crop = None
         if photo.error:
             yield photo, -1, Problem(source, photo.error.removeprefix(f"{source}: "))
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+
+from utils.atomic_file import replacing
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels (512 MB as RGB; Pillow's own hard limit)."""
@@ -226,15 +227,11 @@ def save_image(path: str | os.PathLike, image: np.ndarray) -> None:
     if path.suffix.lower() not in formats:
         raise ImageError(f"{path}: cannot save as '{path.suffix}'; use .jpg, .jpeg or .png")
     picture = Image.fromarray(read_image(image))
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, format=formats[path.suffix.lower()], quality=95)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            picture.save(temporary, format=formats[path.suffix.lower()], quality=95)
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:

@@ -210,11 +210,15 @@ class JournalledFile(io.RawIOBase):
         return len(changes) * PAGE
 
     def _changes(self) -> list[_Change]:
+        on_disk = min(os.fstat(self._file.fileno()).st_size, self._size)
+        # what was cut off and is there again must be zeros on disk, too
+        cut = range(self._kept // PAGE, -(-on_disk // PAGE))
         changes = []
-        for number in sorted(self._pages):
-            old = _page_of(self._file, number)
-            if old != self._pages[number]:
-                changes.append(_Change(number, bytes(self._pages[number]), _sector_sums(old)))
+        for number in sorted({*self._pages, *cut}):
+            old, new = _page_of(self._file, number), self._pages.get(number)
+            new = self._base_page(number) if new is None else new
+            if old != new:
+                changes.append(_Change(number, bytes(new), _sector_sums(old)))
         return changes
 
     def close(self) -> None:

@@ -11,10 +11,12 @@ from utils.atomic_file import replacing
 
 
 def card_path(weights_path: str | os.PathLike) -> Path:
-    """Returns where the card of a weight file is: `x.json` for `x.weights.h5` or `x.pth`."""
+    """Returns where the card of weights is: `x.json` for `x.weights.h5`, `x.h5.json` for `x.h5`.
+
+    Published files may lie beside ours under the same name, and must not get its threshold.
+    """
     path = Path(weights_path)
-    name = path.name.removesuffix(".weights.h5")
-    return path.with_name(f"{Path(name).stem if name == path.name else name}.json")
+    return path.with_name(f"{path.name.removesuffix('.weights.h5')}.json")
 
 
 def read_card(weights_path: str | os.PathLike) -> dict[str, Any]:

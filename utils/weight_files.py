@@ -57,8 +57,7 @@ class WeightFile:
         """Returns the settings of `nets.facenet.facenet` that fit the weights, and normalization.
 
         Keys: embedding_size (D), symmetric (padding of PyTorch) and, where the format implies one
-            that is
-        not the backbone's own, normalization.
+        that is not the backbone's own, normalization.
         """
         settings = {"symmetric": self.format == "torch"}
         for name in _EMBEDDING_LAYERS:

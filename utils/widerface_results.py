@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.atomic_file import replacing
 from utils.detections import Detections
 
 SETTINGS = ("easy", "medium", "hard")
@@ -65,10 +66,8 @@ def write_result(folder, event: str, image_name: str, detections) -> Path:
     lines = [stem, str(len(rows))]
     lines += [f"{x:.4f} {y:.4f} {w:.4f} {h:.4f} {score:.9g}" for x, y, w, h, score in rows.tolist()]
     path = Path(folder, event, stem + ".txt")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 

@@ -199,9 +199,9 @@ def test_auto_falls_back_with_one_line(monkeypatch, caplog):
     assert "'recogniser': no kernel" in caplog.messages[0] and "\n" not in caplog.messages[0]
     batch = random_batch(2, 16, 16, 3)
     check_same(run(batch), model, batch)
-    with pytest.raises(RuntimeError, match="LiteRT cannot run 'recogniser': no kernel"):
+    with pytest.raises(ValueError, match="LiteRT cannot run 'recogniser': no kernel"):
         compile_engine(model, "litert")
-    with pytest.raises(RuntimeError, match="LiteRT cannot run 'recogniser': no kernel"):
+    with pytest.raises(ValueError, match="LiteRT cannot run 'recogniser': no kernel"):
         compile_engine(model, precision="int8")
 
 

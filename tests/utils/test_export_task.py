@@ -74,13 +74,13 @@ def test_a_network_that_answers_otherwise_is_not_written(subject, tmp_path, monk
         return {"embedding": wrong(subject.expected(images)["embedding"])}
 
     monkeypatch.setattr(export_task, "open_exported", lambda path, kind: answers)
-    with pytest.raises(RuntimeError, match="small.tflite: embedding .* off Keras's, more than"):
+    with pytest.raises(ValueError, match="small.tflite: embedding .* off Keras's, more than"):
         list(export(subject, tmp_path, "tflite"))
     assert not list(tmp_path.iterdir())
 
 
 def test_other_results_are_noticed(subject):
-    with pytest.raises(RuntimeError, match="small: results {}, not {'embedding': \\(2, 4\\)}"):
+    with pytest.raises(ValueError, match="small: results {}, not {'embedding': \\(2, 4\\)}"):
         export_task.differences(lambda images: {}, subject)
 
 

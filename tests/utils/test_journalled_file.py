@@ -79,6 +79,15 @@ def test_writes_only_what_changed(path):
         assert file.commit() == 0
 
 
+def test_what_was_cut_off_and_is_there_again_is_zeros(path):
+    content = path.read_bytes()
+    with JournalledFile(path, writable=True) as file:
+        file.truncate(PAGE + 10)
+        file.truncate(len(content))
+        file.commit()
+    assert path.read_bytes() == content[: PAGE + 10] + bytes(len(content) - PAGE - 10)
+
+
 def edit(path):
     with JournalledFile(path, writable=True) as file:
         for start in (10, PAGE + SECTOR - 1, 5 * PAGE + 50, 8 * PAGE):

@@ -5,7 +5,12 @@ from utils.model_card import card_path, read_card, update_card
 
 @pytest.mark.parametrize(
     "weights, card",
-    [("a/x.weights.h5", "x.json"), ("x.pth", "x.json"), ("x.y.h5", "x.y.json"), ("x", "x.json")],
+    [
+        ("a/x.weights.h5", "x.json"),
+        ("x.pth", "x.pth.json"),
+        ("x.y.h5", "x.y.h5.json"),
+        ("x", "x.json"),
+    ],
 )
 def test_the_card_lies_beside_the_weights(weights, card):
     assert card_path(weights).name == card
