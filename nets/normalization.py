@@ -1,9 +1,11 @@
 """How each family of networks wants its pixels scaled."""
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
+_CAFFE_MEAN = np.float32(CAFFE_MEAN_BGR)
 
 
 def _per_image(images):
@@ -14,9 +16,15 @@ def _per_image(images):
     return tf.image.per_image_standardization(images)
 
 
-def _reverse(images):
-    # TensorFlow takes far longer for a slice of step -1
-    return images[..., ::-1] if isinstance(images, np.ndarray) else tf.reverse(images, [-1])
+def _caffe_array(images):
+    """The formula "caffe" on an array: subtracts whole rows, as broadcasting over 3 is slow."""
+    shape = images.shape
+    if images.dtype == np.uint8 and images.size:
+        bgr = cv2.cvtColor(images.reshape(-1, *shape[-2:]), cv2.COLOR_RGB2BGR)
+    else:
+        bgr = images[..., ::-1].astype(np.float32)
+    rows = bgr.reshape(*shape[:-2], 3 * shape[-2]) - np.tile(_CAFFE_MEAN, shape[-2])
+    return rows.reshape(shape)
 
 
 _FORMULAS = {
@@ -25,7 +33,8 @@ _FORMULAS = {
     "symmetric": lambda x: x / 127.5 - 1.0,
     "fixed": lambda x: (x - 127.5) / 128.0,
     "per_image": _per_image,
-    "caffe": lambda x: _reverse(x) - np.float32(CAFFE_MEAN_BGR),
+    # TensorFlow takes far longer for a slice of step -1
+    "caffe": lambda x: tf.reverse(x, [-1]) - _CAFFE_MEAN,
 }
 NORMALIZATIONS = tuple(_FORMULAS)
 
@@ -50,4 +59,6 @@ def normalize(images, kind):
         raise ValueError(f"normalization {kind!r} is not one of {', '.join(NORMALIZATIONS)}")
     if tf.is_tensor(images):
         return _FORMULAS[kind](tf.cast(images, tf.float32))
+    if kind == "caffe":
+        return _caffe_array(np.asarray(images))
     return _FORMULAS[kind](np.asarray(images, np.float32)).astype(np.float32, copy=False)

@@ -100,9 +100,10 @@ def main():
         identify(embeddings, labels, np.random.default_rng(0), "mean")
         classify(embeddings, labels)
         target = OUTPUT / f"confusions_{Path(weights).stem if weights else 'shipped'}.jpg"
-        images = [read_image(paths[i]) for pair in pairs for i in pair]
+        images = [np.hstack([read_image(paths[i]) for i in pair]) for pair in pairs]
         if images:
-            save_image(target, contact_sheet(images, "probe, then the face it was taken for"))
+            sheet = contact_sheet(images, "left: probe, right: the face it was taken for", side=192)
+            save_image(target, sheet)
             print(f"worst confusions: {target}")
 
 

@@ -57,8 +57,8 @@ def read_truth(folder):
 
 def encode(settings, folder):
     """Makes the gallery by what predict.py --mode encode calls."""
-    from predict import build_facenet
     from utils import naming
+    from utils.face_models import build_facenet
 
     facenet = build_facenet({**settings, "input_shape": None, "letterbox_image": None})
     for line in naming.encode(facenet, folder / "gallery", {**settings, "take_largest": False}):

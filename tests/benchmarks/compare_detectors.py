@@ -3,8 +3,9 @@
 python -m tests.benchmarks.compare_detectors REFERENCE_WEIGHTS WEIGHTS PHOTO_OR_FOLDER... [limit]
 
 A face of the reference is found if the other detector has one that overlaps it by half; each may
-be used once, the best overlap first. Landmark errors are the mean over five points, as a share of
-the width of the reference's box.
+be used once, the best overlap first. The subject of a photo is its face nearest the centre,
+weighted with its size, as in eval_LFW.py. Landmark errors are the mean over five points, as a share
+of the width of the reference's box.
 """
 
 import sys
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from retinaface import Retinaface
 from utils.boxes import iou
-from utils.face_stream import face_stream
+from utils.face_stream import central_face, face_stream
 from utils.images import list_images
 
 SIZES = (0, 16, 32, 64, 128, 10**6)  # of a face's shorter side, pixels
@@ -47,8 +48,9 @@ def compare(reference, other, paths):
     """Runs both detectors over photos.
 
     Returns:
-        (side, found) of the reference's faces, (side, true) of the other's: pixels and whether a
-        face of the one has a partner; landmark errors of the pairs.
+        (side, found, subject) of the reference's faces, (side, true) of the other's: pixels,
+        whether a face of the one has a partner, and whether it is the subject of its photo;
+        landmark errors of the pairs.
     """
 
     def detect(photos):
@@ -63,7 +65,9 @@ def compare(reference, other, paths):
             continue
         a, b = photo.faces
         pairs = match(a, b)
-        rows.append((sides(a), np.isin(np.arange(len(a)), pairs[:, 0])))
+        numbers = np.arange(len(a))
+        subject = central_face(a, photo.image.shape[:2]) if len(a) else -1
+        rows.append((sides(a), np.isin(numbers, pairs[:, 0]), numbers == subject))
         columns.append((sides(b), np.isin(np.arange(len(b)), pairs[:, 1])))
         errors.append(landmark_errors(a[pairs[:, 0]], b[pairs[:, 1]]))
     stacked = [[np.concatenate(part) for part in zip(*x, strict=True)] for x in (rows, columns)]
@@ -80,7 +84,7 @@ def main():
         paths += list_images(path) if path.is_dir() else [path]
     if limit:
         paths = np.random.default_rng(0).permutation(paths)[:limit].tolist()
-    (size, found), (other_size, true), errors = compare(reference, other, paths)
+    (size, found, subject), (other_size, true), errors = compare(reference, other, paths)
     print(f"{len(paths)} photos; reference {len(size)} faces, other {len(other_size)}")
     print("shorter side     faces  recall   other  precision")
     for low, high in [*zip(SIZES[:-1], SIZES[1:], strict=True), (0, 10**6)]:
@@ -89,6 +93,7 @@ def main():
         precision = true[also].mean() if also.any() else np.nan
         name = f"{low}..{high}" if (low, high) != (0, 10**6) else "all"
         print(f"{name:14} {inside.sum():7} {recall:7.4f} {also.sum():7} {precision:10.4f}")
+    print(f"subjects: {subject.sum()}, recall {found[subject].mean():.4f}")
     print(f"landmarks: mean error {100 * errors.mean():.2f} % of the face's width")
 
 
