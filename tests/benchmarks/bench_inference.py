@@ -3,10 +3,10 @@
 python -m tests.benchmarks.bench_inference [PHOTO] [--output logs/bench]
 
 Weights are random where that changes nothing but the answers; the detector is the shipped one.
-Writes a table and a chart. The plain way is what the originals do: `model.predict` or a plain
-`tf.function`, for detection on a square letterbox with all anchors decoded. ONNX Runtime runs the
-same networks, exported by this project, on the same batches: the bound. Needs the packages
-tf2onnx and onnxruntime.
+Writes a table and a chart. The plain way is what the originals do, with Keras's own layers:
+`model.predict` or a plain `tf.function`, for detection on a square letterbox with all anchors
+decoded. ONNX Runtime runs the same networks, exported by this project, on the same batches: the
+bound. Needs the packages tf2onnx and onnxruntime.
 """
 
 import argparse
@@ -17,10 +17,12 @@ import time
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from nets.facenet import facenet
+from nets.layers import BatchNormalization, PReLU
 from nets.normalization import CAFFE_MEAN_BGR, normalize
 from retinaface import Retinaface
 from utils.anchors import Anchors
@@ -64,18 +66,31 @@ def exported(served):
         return open_exported(path, "onnx")
 
 
+def stock(model):
+    """Returns the same network of Keras's own layers, as the originals have it."""
+    own = {BatchNormalization: keras.layers.BatchNormalization, PReLU: keras.layers.PReLU}
+
+    def clone(layer):
+        return own.get(type(layer), type(layer)).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def recognition(backbone, count, times):
     """Times of `count` crops through a recognition network: pixels in, embeddings out."""
     model = facenet(backbone=backbone)
     kind = "symmetric" if backbone.startswith("arcface") else "unit"
     size = model.input_shape[1:]
     pixels = np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8)
-    ours, plain = compile_engine(model), tf.function(model)
+    ours, keras_model = compile_engine(model), stock(model)
+    plain = tf.function(keras_model)
     run = exported(serve_recognizer(model, kind))
     floats = pixels.astype(np.float32)
     calls = {
         OURS: lambda: ours(normalize(pixels, kind)),
-        PREDICT: lambda: model.predict(normalize(pixels, kind), verbose=0),
+        PREDICT: lambda: keras_model.predict(normalize(pixels, kind), verbose=0),
         FUNCTION: lambda: plain(normalize(pixels, kind)).numpy(),
         ONNX: lambda: run(floats),
     }
@@ -102,7 +117,8 @@ def detection(photo, times):
     """Times of a photo of 1280 x 720 pixels; and of its network alone, on the same canvas."""
     detector = Retinaface()
     image = resize(read_image(photo), (720, 1280))
-    network, predict = tf.function(detector.model), partial(detector.model.predict, verbose=0)
+    keras_model = stock(detector.model)
+    network, predict = tf.function(keras_model), partial(keras_model.predict, verbose=0)
     canvas = normalize(detector._place(image)[0][None], "caffe")
     run = exported(serve_retinaface(detector.model, detector.cfg))
     pixels = detector._place(image)[0][None].astype(np.float32)
