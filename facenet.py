@@ -31,7 +31,7 @@ class Facenet:
 
     Example:
         >>> Facenet().detect_image("img/1_001.jpg", "img/1_002.jpg")  # a distance, 0 to 2
-        0.755
+        0.855
     """
 
     _defaults = {
