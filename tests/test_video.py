@@ -355,7 +355,14 @@ def test_a_signal_ends_it_and_the_file_is_whole(number, tmp_path):
     server = StreamServer(picture=lambda n: picture((RED, 20, 20)))
     command = [sys.executable, "-c", SCRIPT, server.address, "--output", tmp_path / "a.mp4"]
     command += ["--csv_path", tmp_path / "a.csv", "--gallery_path", "none", "--max_seconds", "60"]
-    process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # tests that run in the background have it switched off, and it would stay so
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     try:
         end = time.monotonic() + 60
         while not [p for p in tmp_path.glob("*.mp4") if p.stat().st_size > 0]:
