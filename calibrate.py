@@ -19,7 +19,7 @@ _defaults = {
     "val_people": 1.0,
     "seed": 0,  # of that choice
     "false_accept_rate": 0.001,  # share of pairs of different people that may pass, 0 to 1
-    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
 }
 MOST_FACES = 4000  # of more, as many are drawn: pairs grow with the square
 _BINS = 40
@@ -57,7 +57,7 @@ def held_out(settings):
     Raises:
         ValueError, OSError: a list that cannot be read, or settings out of range.
     """
-    from utils.annotations import read_cls_txt, split_by_identity
+    from utils.datasets.wider_labels import read_cls_txt, split_by_identity
 
     rate, share = settings["false_accept_rate"], settings["val_people"]
     if not 0 < rate < 1:
@@ -117,7 +117,7 @@ def calibrate(distances, same, false_accept_rate):
         dict of threshold, false_accept_rate and true_accept_rate at it, and the histogram: edges,
         and shares of the same and of the different pairs.
     """
-    from utils.lfw_metrics import threshold_at_far
+    from utils.evaluation.lfw_metrics import threshold_at_far
 
     limit = threshold_at_far(distances[~same], false_accept_rate)
     # the wrappers accept a distance equal to the threshold, the rate counts those below
@@ -140,9 +140,9 @@ def calibrate(distances, same, false_accept_rate):
 
 def save(settings, network, found, distances, same):
     """Writes the card and the picture beside the weights; returns their paths."""
-    from utils.lfw_metrics import roc
-    from utils.model_card import update_card
-    from utils.plots import save_distances
+    from utils.evaluation.lfw_metrics import roc
+    from utils.pictures.plots import save_distances
+    from utils.weights.cards import update_card
 
     card = update_card(
         settings["model_path"],

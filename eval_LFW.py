@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.atomic_file import replacing
-from utils.cached_embeddings import CachedEmbedder, Embeddings
 from utils.config import describe, device_name, from_command_line, run
-from utils.embedding_cache import code_digest, default_folder, weights_digest
-from utils.lfw_metrics import METRICS, VerificationResult, evaluate_embeddings
-from utils.lfw_pairs import find_images, read_packed, read_pairs
-from utils.stopwatch import Stopwatch
+from utils.engine.stopwatch import Stopwatch
+from utils.evaluation.embedder import CachedEmbedder, Embeddings
+from utils.evaluation.embedding_cache import code_digest, default_folder, weights_digest
+from utils.evaluation.lfw_metrics import METRICS, VerificationResult, evaluate_embeddings
+from utils.evaluation.lfw_pairs import find_images, read_packed, read_pairs
+from utils.files.atomic_file import replacing
 
 _defaults = {
     # data:
@@ -41,7 +41,7 @@ _defaults = {
     "batch_size": 32,  # images in work at once
     "use_cache": True,  # keep detections and embeddings, by content, for later runs
     "cache_dir": None,  # where; none: $FACES_CACHE or ~/.cache/faces
-    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
     # of the weights on a CPU: float32, float16 (half) or int8 (fast); mtcnn runs in float32
     "precision": "float32",
     "output_dir": "logs/lfw",  # for the figures (JSON) and the pictures
@@ -201,7 +201,7 @@ def recogniser_key(settings):
     return {
         **{key: settings[key] for key in _RECOGNISER_KEYS},
         "weights": weights_digest(settings["model_path"]),
-        "code": code_digest(("facenet", "utils.cached_embeddings")),
+        "code": code_digest(("facenet", "utils.evaluation.embedder")),
     }
 
 
@@ -210,7 +210,7 @@ def detector_key(settings):
     return {
         **{key: settings[key] for key in ("detector", "detector_backbone", *_ENGINE_KEYS)},
         "weights": weights_digest(settings["detector_model_path"]),
-        "code": code_digest(("retinaface", "utils.mtcnn")),
+        "code": code_digest(("retinaface", "utils.detection.mtcnn")),
     }
 
 
@@ -231,7 +231,7 @@ def build_detector(settings):
     """Returns the Retinaface, at the images' original size, or Mtcnn of the settings."""
     chosen = {"model_path": settings["detector_model_path"], "engine": settings["engine"]}
     if settings["detector"] == "mtcnn":
-        from utils.mtcnn import Mtcnn
+        from utils.detection.mtcnn import Mtcnn
 
         return Mtcnn(**chosen)
     from retinaface import Retinaface
@@ -314,7 +314,7 @@ def names_without_face(pairs, found):
 
 def save_report(settings, text, pairs, found: Embeddings, result: VerificationResult, clock):
     """Writes the figures and the pictures to the output folder; returns their paths."""
-    from utils.plots import save_distances, save_roc
+    from utils.pictures.plots import save_distances, save_roc
 
     folder = Path(settings["output_dir"])
     paths = [folder / name for name in ("lfw.json", "lfw_roc.png", "lfw_distances.png")]

@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from utils.atomic_file import replacing
 from utils.config import describe, device_name, from_command_line, run
-from utils.embedding_cache import weights_digest
-from utils.face_stream import face_stream
-from utils.multi_scale import merge, views
-from utils.stopwatch import Stopwatch
-from utils.widerface_metrics import evaluate_curves
-from utils.widerface_results import read_ground_truth, write_result
+from utils.detection.multi_scale import merge, views
+from utils.engine.stopwatch import Stopwatch
+from utils.evaluation.embedding_cache import weights_digest
+from utils.evaluation.widerface_metrics import evaluate_curves
+from utils.evaluation.widerface_results import read_ground_truth, write_result
+from utils.faces.photo_stream import face_stream
+from utils.files.atomic_file import replacing
 
 _defaults = {
     # data:
@@ -35,7 +35,7 @@ _defaults = {
     "original_size": False,  # test images as they are instead
     "scales": [1.0],  # test each image at these multiples of the test size, results merged by NMS
     "flip": False,  # test mirror images, too
-    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
     "batch_size": 8,  # images in work at once
 }
 # What decides the results besides the weights: a folder of results must not mix two of these.
@@ -219,7 +219,7 @@ def result_path(settings, event, name):
 
 def save_report(settings, curves, scored, clock):
     """Writes the figures and the picture to the output folder; returns their paths."""
-    from utils.plots import save_precision_recall
+    from utils.pictures.plots import save_precision_recall
 
     folder = Path(settings["output_dir"])
     paths = [folder / "widerface.json", folder / "widerface_precision_recall.png"]

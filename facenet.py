@@ -8,15 +8,15 @@ import numpy as np
 from nets.backbones import find_backbone
 from nets.facenet import facenet
 from nets.normalization import NORMALIZATIONS, normalize
-from utils.alignment import align
 from utils.config import override
-from utils.engine import compile_engine
-from utils.face_stream import Photo, cut_faces, embed_faces, face_stream
-from utils.images import ImageError, letterbox, read_image, resize
-from utils.model_card import read_card
-from utils.model_identity import model_identity
-from utils.weight_files import read_weight_file
-from utils.weights import load_weights
+from utils.engine.engine import compile_engine
+from utils.faces.alignment import align
+from utils.faces.photo_stream import Photo, cut_faces, embed_faces, face_stream
+from utils.images.image_files import ImageError, letterbox, read_image, resize
+from utils.weights.cards import read_card
+from utils.weights.loading import load_weights
+from utils.weights.model_identity import model_identity
+from utils.weights.weight_files import read_weight_file
 
 DEFAULT_THRESHOLD = 1.1
 DETECTORS = ("retinaface", "mtcnn", None)
@@ -48,7 +48,7 @@ class Facenet:
         # of the others pass with the published MobileFaceNet
         "threshold": None,
         "batch_size": 32,  # faces that the network sees at once
-        "engine": "auto",  # auto, litert or keras, see utils/engine.py
+        "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
         "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
@@ -107,7 +107,7 @@ class Facenet:
 
             return Retinaface(**{"enlarge": False, **chosen})
         if self.detector == "mtcnn":
-            from utils.mtcnn import Mtcnn
+            from utils.detection.mtcnn import Mtcnn
 
             return Mtcnn(**chosen)
         return None
@@ -174,7 +174,7 @@ class Facenet:
 
     @property
     def identity(self):
-        """Dict that is equal where embeddings can be compared; see `utils.model_identity`."""
+        """Dict that is equal where embeddings can be compared; see `utils.weights.model_identity`."""
         return model_identity(
             self.model_path,
             self.backbone,

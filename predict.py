@@ -7,10 +7,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from utils.atomic_file import replacing
 from utils.config import describe, device_name, from_command_line, run
 from utils.face_models import build_detector, build_facenet
-from utils.unique_names import UniqueNames
+from utils.files.atomic_file import replacing
+from utils.files.unique_names import UniqueNames
 
 _defaults = {
     # verify, detect, dir_predict, fps, summary; naming people: encode, recognize, classify_train,
@@ -46,7 +46,7 @@ _defaults = {
     "dir_save_path": "img_out",  # where pictures and tables go
     "show": True,  # open a window with the picture where there is a display
     "test_interval": 100,  # fps: how many times a photo is run
-    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
     # of the weights on a CPU, and of export to tflite: float32, float16 (half the size) or int8 (a
     # quarter, fast; the README says what it costs); none: float32. mtcnn runs in float32
     "precision": None,
@@ -108,9 +108,9 @@ def verify(settings):
 def compare(facenet, first, second):
     """Returns the distance of two photos and a function (caption, same) -> picture."""
     from facenet import NoFaceError
-    from utils.detections import Detections
-    from utils.drawing import draw_detections, side_by_side
-    from utils.images import fit_within, read_image
+    from utils.faces.detections import Detections
+    from utils.images.image_files import fit_within, read_image
+    from utils.pictures.drawing import draw_detections, side_by_side
 
     photos = [read_image(first), read_image(second)]
     drawn = photos
@@ -139,8 +139,8 @@ def compare(facenet, first, second):
 
 def detect(settings):
     """Boxes every face of each photo."""
-    from utils.drawing import draw_detections
-    from utils.images import read_image
+    from utils.images.image_files import read_image
+    from utils.pictures.drawing import draw_detections
 
     detector, unique = build_detector(settings), UniqueNames()
     for (path,) in photo_groups(settings, 1):
@@ -157,8 +157,8 @@ def dir_predict(settings):
     """Boxes the faces of every photo of a folder; writes the pictures and faces.csv."""
     from tqdm import tqdm
 
-    from utils.drawing import draw_detections
-    from utils.images import ImageError, list_images, read_image, save_image
+    from utils.images.image_files import ImageError, list_images, read_image, save_image
+    from utils.pictures.drawing import draw_detections
 
     folder = one_folder(settings, "dir_origin_path")
     paths = list_images(folder)
@@ -199,10 +199,10 @@ def write_csv(path, rows):
 
 def encode(settings):
     """Builds or updates the gallery from a folder of photos of known people."""
-    from utils import naming
+    from utils.gallery import photo_naming
 
     folder = one_folder(settings, "gallery_dir")
-    say(naming.encode(build_facenet(settings), folder, settings))
+    say(photo_naming.encode(build_facenet(settings), folder, settings))
 
 
 def one_folder(settings, key):
@@ -215,33 +215,33 @@ def one_folder(settings, key):
 
 def recognize(settings):
     """Names every face of photos by the gallery."""
-    from utils import naming
+    from utils.gallery import photo_naming
 
     paths, save = photos_to_name(settings)
-    say(naming.recognize(build_facenet(settings), paths, settings, save))
+    say(photo_naming.recognize(build_facenet(settings), paths, settings, save))
 
 
 def classify_train(settings):
     """Trains the SVM on the gallery."""
-    from utils import naming
+    from utils.gallery import photo_naming
 
-    say(naming.classify_train(settings))
+    say(photo_naming.classify_train(settings))
 
 
 def classify(settings):
     """Names every face of photos by the SVM."""
-    from utils import naming
+    from utils.gallery import photo_naming
 
     paths, save = photos_to_name(settings)
-    say(naming.classify(build_facenet(settings), paths, settings, save))
+    say(photo_naming.classify(build_facenet(settings), paths, settings, save))
 
 
 def cluster(settings):
     """Groups the faces of a folder by person."""
-    from utils import naming
+    from utils.gallery import photo_naming
 
     paths = settings["images"] or [settings["dir_origin_path"]]
-    say(naming.group(build_facenet(settings), paths, settings))
+    say(photo_naming.group(build_facenet(settings), paths, settings))
 
 
 def photos_to_name(settings):
@@ -259,7 +259,7 @@ def say(lines):
 
 def fps(settings):
     """Times detection of one photo and recognition of one crop."""
-    from utils.images import read_image
+    from utils.images.image_files import read_image
 
     if settings["test_interval"] < 1:
         raise ValueError(f"test_interval {settings['test_interval']}: at least 1 expected")
@@ -289,7 +289,7 @@ def summary(settings):
     from nets.facenet import facenet
     from nets.retinaface import RetinaFace
     from utils.config import cfg_mnet, cfg_re50
-    from utils.flops import flops
+    from utils.export.summary import flops
 
     detectors = {None: cfg_mnet, "mobilenet": cfg_mnet, "resnet50": cfg_re50}
     if settings["detector_backbone"] not in detectors:
@@ -309,37 +309,37 @@ def summary(settings):
 
 def export(settings):
     """Writes the networks for use elsewhere, each checked against Keras on photos."""
-    from utils.exported_files import check_format
+    from utils.export.formats import check_format
 
     if settings["network"] not in ("recognizer", "detector", "all"):
         raise ValueError(f"network {settings['network']!r} is not recognizer, detector or all")
     precision = settings["precision"] or "float32"
     check_format(settings["format"], precision)
-    from utils import export_task
-    from utils.images import read_image
+    from utils.export import export
+    from utils.images.image_files import read_image
 
     photos = [read_image(path) for path in settings["images"] or _SAMPLES["export"]]
     target = settings["export_dir"], settings["format"], precision
     for subject in export_subjects(settings, photos):
-        say(export_task.export(subject, *target))
+        say(export.export(subject, *target))
 
 
 def export_subjects(settings, photos):
     """Yields the networks of the settings, to be checked with the photos."""
-    from utils import export_task
+    from utils.export import export
 
     plain = {**settings, "engine": "keras", "precision": None}
     if settings["network"] != "detector":
         facenet = build_facenet({**plain, "detector": None})
-        yield export_task.recognizer_subject(facenet, photos)
+        yield export.recognizer_subject(facenet, photos)
     if settings["network"] == "recognizer" or settings["detector"] is None:
         return
     if settings["detector"] == "mtcnn":
         folder = settings["detector_model_path"] or "model_data"
-        yield from export_task.mtcnn_subjects(folder, photos)
+        yield from export.mtcnn_subjects(folder, photos)
     else:
         size = input_size(settings)
-        yield export_task.retinaface_subject(build_detector(plain), photos, size)
+        yield export.retinaface_subject(build_detector(plain), photos, size)
 
 
 def input_size(settings):
@@ -377,7 +377,7 @@ def photo_groups(settings, count, repeat=True):
 
 def ask(count, empty):
     """Asks for `count` photos until each can be read; returns None for an empty first answer."""
-    from utils.images import ImageError, read_image
+    from utils.images.image_files import ImageError, read_image
 
     answers = []
     while len(answers) < count:
@@ -403,7 +403,7 @@ def finish(settings, picture, name):
     """Saves a picture and shows it where there is a display."""
     from PIL import Image
 
-    from utils.images import save_image
+    from utils.images.image_files import save_image
 
     path = Path(settings["dir_save_path"]) / name
     save_image(path, picture)

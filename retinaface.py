@@ -7,13 +7,13 @@ import numpy as np
 
 from nets.normalization import normalize
 from nets.retinaface import RetinaFace
-from utils.anchor_decoding import decode
-from utils.anchors import Anchors
 from utils.config import cfg_mnet, cfg_re50, override
-from utils.drawing import draw_detections
-from utils.engine import compile_engine
-from utils.images import Letterbox, fit_within, letterbox, pad_to_multiple, read_image
-from utils.weights import load_weights
+from utils.detection.anchor_decoding import decode
+from utils.detection.anchors import Anchors
+from utils.engine.engine import compile_engine
+from utils.images.image_files import Letterbox, fit_within, letterbox, pad_to_multiple, read_image
+from utils.pictures.drawing import draw_detections
+from utils.weights.loading import load_weights
 
 STRIDE = 32  # of the coarsest feature map; the network wants multiples of it
 GREY = 128  # bars of the original's letterbox
@@ -39,7 +39,7 @@ class Retinaface:
         "enlarge": True,  # scale small images up, too: finds smaller faces, takes longer
         "square": False,  # fill input_shape with grey bars as the original does; slower
         "batch_size": 8,  # images of one size that the network sees at once
-        "engine": "auto",  # auto, litert or keras, see utils/engine.py
+        "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
         "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 

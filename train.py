@@ -25,7 +25,7 @@ _defaults = {
     "batch_size": 64,  # images of a step, all devices together; triplets count three
     "sampler": "plain",  # plain: each image once an epoch; balanced: each person equally often
     "images_per_person": 4,  # triplet: images of each person in a batch
-    "augmentation": "light",  # none, light or strong; see utils/augmentations.py
+    "augmentation": "light",  # none, light or strong; see utils/generators/face_augmentations.py
     "mosaic": 0.0,  # retinaface: share of images made of four photos
     "steps_per_epoch": None,  # none: once through the data
     # Loss; none: the formula's own value:
@@ -77,7 +77,7 @@ SCHEDULES = ("cosine", "step", "constant")  # anything else is a file
 def main():
     """Trains as the settings say."""
     settings = from_command_line(_defaults, __file__, __doc__)
-    from utils.devices import choose_strategy
+    from utils.engine.devices import choose_strategy
 
     strategy = choose_strategy(settings["train_gpu"])
     print(describe(settings, f"train.py on {device_name()}", _defaults))
@@ -109,7 +109,7 @@ def check(settings):
 
 def end_of_schedule(schedule):
     """Returns the epoch, counted from 0, that a schedule file stops before; infinite without."""
-    from utils.schedules import last_epoch, read_schedule_file
+    from utils.training.schedules import last_epoch, read_schedule_file
 
     stop = None if schedule in SCHEDULES else last_epoch(read_schedule_file(schedule))
     return sys.maxsize if stop is None else stop
@@ -129,7 +129,7 @@ def train(settings, strategy=None):
     import keras
     import tensorflow as tf
 
-    from utils.phases import read_phases
+    from utils.training.phases import read_phases
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
@@ -164,7 +164,7 @@ def train(settings, strategy=None):
 
 def run_phase(task, settings, strategy, number, phase, epochs, resumed):
     """Trains one phase; a resumed one first finishes its broken epoch."""
-    from utils.checkpoints import load_checkpoint
+    from utils.training.checkpoints import load_checkpoint
 
     batch_size = phase.batch_size or settings["batch_size"]
     steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
@@ -209,7 +209,7 @@ def run_phase(task, settings, strategy, number, phase, epochs, resumed):
 
 def newest_checkpoint(settings):
     """Returns (path, state) to resume from, or None."""
-    from utils.checkpoints import list_checkpoints, read_state
+    from utils.training.checkpoints import list_checkpoints, read_state
 
     folder = Path(settings["save_dir"]) / "checkpoints"
     found = list_checkpoints(folder)
@@ -228,7 +228,7 @@ def newest_checkpoint(settings):
 
 def build_optimizer(settings, rate, batch_size, steps, epochs):
     """Returns the optimizer of a phase, with its schedule over the phase's steps."""
-    from utils import optimizers, schedules
+    from utils.training import optimizers, schedules
 
     if settings["lr_batch"]:
         rate = schedules.scaled_learning_rate(rate, batch_size, settings["lr_batch"])
@@ -256,7 +256,7 @@ def callbacks(task, settings, phase, steps, last_epoch, batch_size, done):
     """Returns the callbacks of one call of `fit`, in the order in which they act."""
     import keras
 
-    from utils import callbacks as parts
+    from utils.training import callbacks as parts
 
     folder = Path(settings["save_dir"])
     checkpoints = folder / "checkpoints"
@@ -286,21 +286,21 @@ def callbacks(task, settings, phase, steps, last_epoch, batch_size, done):
 
 def worker_number():
     """Returns the number of this worker, 0 for the first or only one."""
-    from utils.devices import worker_shard
+    from utils.engine.devices import worker_shard
 
     return worker_shard()[0]
 
 
 def recognition_task(settings, strategy):
     """Returns the task of training a recognition network."""
-    from utils.recognition_task import RecognitionTask
+    from utils.training.recognition_task import RecognitionTask
 
     return RecognitionTask(settings, strategy)
 
 
 def detection_task(settings, strategy):
     """Returns the task of training RetinaFace."""
-    from utils.detection_task import DetectionTask
+    from utils.training.detection_task import DetectionTask
 
     return DetectionTask(settings, strategy)
 

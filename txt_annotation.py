@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.annotations import label_root, write_cls_txt, write_wider_labels
-from utils.class_lists import SPLITS, chart, split_classes, summarise
 from utils.config import describe, device_name, from_command_line, run
-from utils.crop_rules import CropRules
-from utils.dataset_alignment import REPORT_NAME, DatasetAlignment
-from utils.dataset_report import KEPT, LABEL_CONFLICT, Row, write_report
-from utils.dataset_screening import check_readable, screen
-from utils.face_dataset import list_folders, list_identities, name_problem
-from utils.images import list_images
-from utils.pseudo_labels import label_photos
-from utils.second_look import detect_twice
+from utils.datasets.crop_rules import CropRules
+from utils.datasets.crops import REPORT_NAME, DatasetAlignment
+from utils.datasets.folders import list_folders, list_identities, name_problem
+from utils.datasets.labelling import label_photos
+from utils.datasets.report import KEPT, LABEL_CONFLICT, Row, write_report
+from utils.datasets.screening import check_readable, screen
+from utils.datasets.splits import SPLITS, chart, split_classes, summarise
+from utils.datasets.wider_labels import label_root, write_cls_txt, write_wider_labels
+from utils.detection.second_look import detect_twice
+from utils.images.image_files import list_images
 
 _defaults = {
     # photos:
@@ -49,7 +49,7 @@ _defaults = {
     "confidence": 0.5,  # of retinaface: least score of a face, 0 to 1
     "input_shape": [1280, 1280, 3],  # of retinaface: larger photos are scaled down to height, width
     "second_look": True,  # search photos of up to 640 pixels with no clear face at twice the size
-    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
     "batch_size": 32,  # photos in work at once
     # lists:
     "wider_labels_path": None,  # label the faces of all photos for training a detector, only that
@@ -236,7 +236,7 @@ def crop_rules(settings):
 def detector_settings(settings):
     """Returns the class of the detector and its settings."""
     if settings["detector"] == "mtcnn":
-        from utils.mtcnn import Mtcnn as Detector
+        from utils.detection.mtcnn import Mtcnn as Detector
 
         chosen = {}
     else:
@@ -250,7 +250,7 @@ def detector_settings(settings):
 
 def decisive_settings(settings):
     """Returns what decides a detection, weights by their content."""
-    from utils.embedding_cache import weights_digest
+    from utils.evaluation.embedding_cache import weights_digest
 
     _, chosen = detector_settings(settings)
     weights = weights_digest(chosen.pop("model_path"))
@@ -338,7 +338,7 @@ def listed(path, folder, settings):
 
 def draw_chart(counts, path):
     """Draws how many images people have."""
-    from utils.plots import save_bars
+    from utils.pictures.plots import save_bars
 
     bars, x_label, y_label = chart(counts)
     save_bars(path, bars, "Images per person", x_label, y_label)

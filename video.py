@@ -43,7 +43,7 @@ _defaults = {
     "csv_path": None,  # table to write: who was seen when
     "preview_port": None,  # show the picture at http://127.0.0.1:PORT/; 0 takes a free port
     "show": True,  # open a window where there is a display
-    "engine": "auto",  # auto, litert or keras, see utils/engine.py
+    "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
     "precision": None,  # of the weights on a CPU: float32, float16 or int8 (fast); none: float32
 }
 _POSITIVE = ("max_side", "detect_every", "frame_step")
@@ -54,7 +54,7 @@ _SAVE_EVERY = 30.0  # seconds of a live picture after which the table is written
 
 def main():
     """Opens the source, the networks and the outputs, then goes from frame to frame."""
-    from utils.frame_source import open_source, public_name
+    from utils.video.source import open_source, public_name
 
     settings = from_command_line(
         _defaults, __file__, __doc__, positional=("source", "camera, file or address", "?")
@@ -98,7 +98,7 @@ def check(settings):
 
 def can_show(settings):
     """Whether there can be a window; without one, something else must show or keep the result."""
-    from utils.window import why_no_window
+    from utils.video.window import why_no_window
 
     reason = why_no_window()
     others = (settings[key] is not None for key in ("output", "csv_path", "preview_port"))
@@ -120,7 +120,7 @@ def complain(line):
 def build_recognizer(settings):
     """Returns what finds, follows and, where there is a gallery, names the faces."""
     from utils.face_models import build_detector, build_facenet
-    from utils.video_recognition import VideoRecognizer, detect_within
+    from utils.video.recognizer import VideoRecognizer, detect_within
 
     # Frames are made smaller once, before the detector, which then takes them as they are.
     chosen = {**settings, "input_shape": None, "letterbox_image": False}
@@ -145,9 +145,9 @@ def build_recognizer(settings):
 
 def build_recognition(facenet, settings):
     """Returns how faces get names of the gallery, and prints who is known at which threshold."""
-    from utils.naming import chosen_threshold, filled_gallery, summary
-    from utils.nearest import normalized
-    from utils.video_recognition import Recognition
+    from utils.gallery.nearest import normalized
+    from utils.gallery.photo_naming import chosen_threshold, filled_gallery, summary
+    from utils.video.recognizer import Recognition
 
     gallery = filled_gallery(settings["gallery_path"], facenet.identity)
     threshold, notes = chosen_threshold(gallery, facenet.threshold, settings)
@@ -206,9 +206,9 @@ class Outputs:
 
 def open_outputs(settings, video, sees, stack):
     """Returns the Outputs of the settings; the stack closes them."""
-    from utils.preview_server import PreviewServer
-    from utils.video_writer import VideoWriter
-    from utils.window import Window
+    from utils.video.preview_server import PreviewServer
+    from utils.video.window import Window
+    from utils.video.writer import VideoWriter
 
     outputs, output = Outputs(), settings["output"]
     if output is not None:
@@ -249,8 +249,8 @@ def watch(video, recognizer, outputs, settings):
     """Goes through the frames until the video, the user or max_seconds ends them."""
     from tqdm import tqdm
 
-    from utils.frame_rate import FrameRate
-    from utils.sightings import Sightings
+    from utils.engine.frame_rate import FrameRate
+    from utils.video.sightings import Sightings
 
     if video.live:
         video.restart()  # what it showed while the networks were built is over
@@ -292,9 +292,9 @@ def save_table(sightings, settings, named):
 
 def draw(image, faces, fps):
     """Returns the picture with boxes, names and the frame rate."""
-    from utils.detections import Detections
-    from utils.drawing import GREEN, RED, draw_detections
-    from utils.gallery import UNKNOWN
+    from utils.faces.detections import Detections
+    from utils.gallery.gallery import UNKNOWN
+    from utils.pictures.drawing import GREEN, RED, draw_detections
 
     labels, colours = [], []
     for face in faces:

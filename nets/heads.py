@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from nets.facenet_training import NORM_EPSILON, center_update
 from nets.layers import PACKAGE
+from nets.recognition_losses import NORM_EPSILON, center_update
 
 COSINE_LIMIT = 1.0 - 1e-7  # the slope of an angle at a cosine of 1 is infinite
 

@@ -2,7 +2,7 @@
 
 Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
 Networks", IEEE Signal Processing Letters 23(10), 2016. Layer names are those of the published
-`det1.npy`, `det2.npy`, `det3.npy`; utils.mtcnn_weights turns those files into this layout.
+`det1.npy`, `det2.npy`, `det3.npy`; utils.weights.mtcnn_npy turns those files into this layout.
 
 Every network takes RGB images normalised with (x - 127.5) / 128, rows first like any other
 image here, and returns `prob` (..., 2), the softmax over (not a face, face), then the box

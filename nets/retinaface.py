@@ -81,7 +81,7 @@ def RetinaFace(cfg, backbone=None, input_shape=(None, None, 3)):  # noqa: N802
 
     Returns:
         A Keras model. Input (B, H, W, 3), normalised "caffe", H and W multiples of 32. Outputs
-        in order, for the A anchors of `utils.anchors.Anchors`: bbox_reg (B, A, 4), cls (B, A, 2)
+        in order, for the A anchors of `utils.detection.anchors.Anchors`: bbox_reg (B, A, 4), cls (B, A, 2)
         softmax with the face at index 1, ldm_reg (B, A, 10), all float32.
 
     Raises:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from utils.detections import Detections
-from utils.images import save_image
+from utils.faces.detections import Detections
+from utils.images.image_files import save_image
 
 
 class FakeEmbedder:

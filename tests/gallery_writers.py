@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tests.fake_embedder import FakeEmbedder, embedding, photo
-from utils.gallery import Gallery
-from utils.nearest import normalized
+from utils.gallery.gallery import Gallery
+from utils.gallery.nearest import normalized
 
 WIDTH = 3
 FOLDERS = ({"Fay": [10, 20], "Gus": [30]}, {"Fay": [20], "Hal": [30, 40, 50]})

@@ -5,8 +5,8 @@ import pytest
 
 import calibrate
 from nets.facenet import facenet
-from utils.images import save_image
-from utils.weights import save_weights
+from utils.images.image_files import save_image
+from utils.weights.loading import save_weights
 
 
 def test_threshold_by_hand():

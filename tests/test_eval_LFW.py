@@ -9,9 +9,9 @@ from PIL import Image
 
 import eval_LFW
 from tests.shared import need
-from utils import plots
 from utils.config import run
-from utils.detections import Detections
+from utils.faces.detections import Detections
+from utils.pictures import plots
 
 PEOPLE, FOLDS, PER_KIND = 6, 3, 2
 
@@ -293,7 +293,7 @@ def test_a_rate_that_no_fold_gives_is_null():
 
 def test_the_detectors_own_default_weights_are_meant():
     from retinaface import Retinaface
-    from utils.mtcnn import Mtcnn
+    from utils.detection.mtcnn import Mtcnn
 
     assert eval_LFW._DETECTOR_WEIGHTS == {
         "retinaface": Retinaface._defaults["model_path"],

@@ -8,13 +8,13 @@ from PIL import Image
 from facenet import Facenet, NoFaceError
 from nets.facenet import facenet
 from tests.shared import need
-from utils.alignment import align
-from utils.detections import Detections
-from utils.images import ImageError, _from_file
-from utils.lfw_metrics import best_threshold
-from utils.lfw_pairs import find_images, read_pairs
-from utils.weight_files import WeightFile
-from utils.weights import save_weights
+from utils.evaluation.lfw_metrics import best_threshold
+from utils.evaluation.lfw_pairs import find_images, read_pairs
+from utils.faces.alignment import align
+from utils.faces.detections import Detections
+from utils.images.image_files import ImageError, _from_file
+from utils.weights.loading import save_weights
+from utils.weights.weight_files import WeightFile
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONE = "arcface_mobilefacenet"
@@ -78,7 +78,8 @@ def test_reads_each_photo_once_and_few_ahead(crops_only, tmp_path, monkeypatch):
         Image.fromarray(image).save(path)
     events, embed_crops = [], crops_only.embed_crops
     monkeypatch.setattr(
-        "utils.images._from_file", lambda path: events.append(path.name) or _from_file(path)
+        "utils.images.image_files._from_file",
+        lambda path: events.append(path.name) or _from_file(path),
     )
     monkeypatch.setattr(
         crops_only, "embed_crops", lambda crops: events.append("embed") or embed_crops(crops)

@@ -5,7 +5,7 @@ from pathlib import Path
 from nets.facenet import facenet
 from nets.retinaface import RetinaFace
 from utils.config import cfg_mnet
-from utils.weights import save_weights
+from utils.weights.loading import save_weights
 
 # Keras itself takes matplotlib and scikit-learn where they are installed, so "not imported" cannot
 # be tested: that they are not missed can.

@@ -18,9 +18,9 @@ from retinaface import Retinaface
 from tests import command_line
 from tests.shared import need
 from utils.config import cfg_mnet
-from utils.detections import Detections
-from utils.images import read_image
-from utils.weights import save_weights
+from utils.faces.detections import Detections
+from utils.images.image_files import read_image
+from utils.weights.loading import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 BOX = (20, 10, 60, 50)  # of the face that the stand-in detector sees
@@ -48,7 +48,7 @@ class Detector:
 @pytest.fixture
 def detector(monkeypatch):
     monkeypatch.setattr("retinaface.Retinaface", Detector)
-    monkeypatch.setattr("utils.mtcnn.Mtcnn", Detector)
+    monkeypatch.setattr("utils.detection.mtcnn.Mtcnn", Detector)
     monkeypatch.setattr(Detector, "count", 0)
     return Detector
 
@@ -663,8 +663,8 @@ def test_boxes_every_face_of_the_group(command, published_detector, monkeypatch,
 
 @pytest.fixture
 def exported(monkeypatch):
-    """Stands in for `export_task.export`: lists what it is called with."""
-    from utils import export_task
+    """Stands in for `utils.export.export.export`: lists what it is called with."""
+    from utils.export import export as module
 
     calls = []
 
@@ -672,7 +672,7 @@ def exported(monkeypatch):
         calls.append((subject.model.name, subject.model.input_shape, *map(str, target)))
         return ["written"]
 
-    monkeypatch.setattr(export_task, "export", export)
+    monkeypatch.setattr(module, "export", export)
     return calls
 
 

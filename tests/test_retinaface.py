@@ -6,13 +6,13 @@ from nets.facenet import facenet
 from nets.retinaface import RetinaFace
 from retinaface import Retinaface
 from tests.shared import need
-from utils.anchor_decoding import decode
-from utils.anchors import Anchors
-from utils.box_coding import encode_boxes, encode_landmarks
-from utils.boxes import iou
 from utils.config import cfg_mnet
-from utils.images import ImageError, read_image
-from utils.weights import save_weights
+from utils.detection.anchor_decoding import decode
+from utils.detection.anchors import Anchors
+from utils.detection.box_coding import encode_boxes, encode_landmarks
+from utils.faces.boxes import iou
+from utils.images.image_files import ImageError, read_image
+from utils.weights.loading import save_weights
 
 WEIGHTS = "weights/retinaface_mobilenet025_tf2.h5"
 PARADE = "data/wider/0_Parade_marchingband_1_149.jpg"

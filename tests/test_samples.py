@@ -8,7 +8,7 @@ from PIL import Image
 
 from retinaface import Retinaface
 from tests.shared import need
-from utils.images import read_image
+from utils.images.image_files import read_image
 
 FOLDER = Path(__file__).resolve().parents[1] / "img"
 FACES = {"1_001.jpg": 1, "1_002.jpg": 1, "2_001.jpg": 1, "group.jpg": 4, "nobody.jpg": 0}

@@ -8,8 +8,8 @@ import pytest
 
 from facenet import Facenet, NoFaceError
 from retinaface import Retinaface
-from utils.model_card import read_card
-from utils.weights import load_weights
+from utils.weights.cards import read_card
+from utils.weights.loading import load_weights
 
 RECOGNISER, DETECTOR = Facenet._defaults["model_path"], Retinaface._defaults["model_path"]
 

@@ -11,12 +11,12 @@ from keras import layers
 import train
 from nets.backbones import BACKBONES, Backbone
 from nets.layers import BatchNormalization
-from nets.recognition_trainer import LOSSES
-from utils.annotations import read_cls_txt
-from utils.checkpoints import list_checkpoints, read_state
-from utils.images import read_image, save_image
-from utils.weight_files import read_weight_file
-from utils.weights import save_weights
+from utils.datasets.wider_labels import read_cls_txt
+from utils.images.image_files import read_image, save_image
+from utils.training.checkpoints import list_checkpoints, read_state
+from utils.training.recognition_trainer import LOSSES
+from utils.weights.loading import save_weights
+from utils.weights.weight_files import read_weight_file
 
 PEOPLE, PHOTOS, SIDE = 6, 8, 16
 
@@ -131,7 +131,7 @@ class Interruption(Exception):
 
 def stop_after(steps, monkeypatch):
     """Breaks training off as a kill would: nothing is saved on the way out."""
-    from utils.callbacks import LossStop
+    from utils.training.callbacks import LossStop
 
     done = {"steps": 0}
     original = LossStop.on_train_batch_end
@@ -169,7 +169,7 @@ def test_resumed_training_equals_an_uninterrupted_one(loss, faces, tmp_path, mon
 
 
 def test_frozen_phase_leaves_the_backbone_alone(faces, tmp_path):
-    from utils.recognition_task import RecognitionTask
+    from utils.training.recognition_task import RecognitionTask
 
     task = RecognitionTask(settings(faces, tmp_path), tf.distribute.get_strategy())
     before = {layer.name: layer.get_weights() for layer in task.trainer.network.layers}

@@ -5,11 +5,11 @@ import pytest
 
 import txt_annotation
 from tests.shared import need
-from utils.alignment import ARCFACE_TEMPLATE
-from utils.annotations import read_cls_txt, read_wider_labels
-from utils.dataset_report import Report
-from utils.detections import Detections
-from utils.images import read_image, save_image
+from utils.datasets.report import Report
+from utils.datasets.wider_labels import read_cls_txt, read_wider_labels
+from utils.faces.alignment import ARCFACE_TEMPLATE
+from utils.faces.detections import Detections
+from utils.images.image_files import read_image, save_image
 
 
 class FakeDetector:

@@ -17,8 +17,8 @@ import video
 from tests import command_line
 from tests.shared import need
 from tests.stream_server import StreamServer
-from utils.detections import Detections
-from utils.gallery import Gallery
+from utils.faces.detections import Detections
+from utils.gallery.gallery import Gallery
 
 ROOT = Path(__file__).resolve().parents[1]
 RED, GREEN, BLUE = (230, 20, 20), (20, 230, 20), (20, 20, 230)
@@ -103,7 +103,7 @@ def command(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     monkeypatch.setattr("utils.face_models.build_facenet", lambda settings: ColourFacenet())
     monkeypatch.setattr("utils.face_models.build_detector", lambda settings: ColourFacenet())
-    monkeypatch.setattr("utils.window.why_no_window", lambda: "there is no display")
+    monkeypatch.setattr("utils.video.window.why_no_window", lambda: "there is no display")
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, **settings):
@@ -204,7 +204,7 @@ def test_a_table_that_cannot_be_written_is_told_before_the_film(command, film, t
 
 
 def test_a_table_that_another_program_holds_is_written_later(command, monkeypatch, tmp_path):
-    from utils.sightings import Sightings
+    from utils.video.sightings import Sightings
 
     write, calls = Sightings.write, []
 
@@ -331,8 +331,8 @@ class Keyboard:
 
 
 def test_q_ends_it_and_the_file_is_whole(command, film, monkeypatch, tmp_path):
-    monkeypatch.setattr("utils.window.why_no_window", lambda: None)
-    monkeypatch.setattr("utils.window.Window", Keyboard)
+    monkeypatch.setattr("utils.video.window.why_no_window", lambda: None)
+    monkeypatch.setattr("utils.video.window.Window", Keyboard)
     status, out, _ = command(film, output="a.mp4")
     assert status == 0 and len(read_film(tmp_path / "a.mp4")) == 10
 

@@ -10,7 +10,7 @@ import numpy as np
 import train
 from nets.backbones import BACKBONES, Backbone
 from tests.test_train import SIDE, settings, tiny
-from utils.devices import choose_strategy
+from utils.engine.devices import choose_strategy
 
 
 def main():

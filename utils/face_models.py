@@ -29,7 +29,7 @@ def build_detector(settings):
     path = settings["detector_model_path"]
     chosen = {"engine": settings["engine"]} | ({} if path is None else {"model_path": path})
     if settings["detector"] == "mtcnn":
-        from utils.mtcnn import Mtcnn
+        from utils.detection.mtcnn import Mtcnn
 
         return Mtcnn(**chosen)
     if settings["detector"] != "retinaface":

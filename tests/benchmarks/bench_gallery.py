@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import gallery_file
-from utils.gallery import Gallery
-from utils.gallery_file import ROW, editing
-from utils.nearest import nearest
+from utils.gallery import storage
+from utils.gallery.gallery import Gallery
+from utils.gallery.nearest import nearest
+from utils.gallery.storage import ROW, editing
 
 WIDTH, PHOTOS = 128, 5
 
@@ -76,8 +76,8 @@ def time_search(rows, queries):
 def time_changes(path):
     """Prints time and bytes written of changes of one person."""
     written = []
-    commit = gallery_file.JournalledFile.commit
-    gallery_file.JournalledFile.commit = lambda self: written.append(commit(self))
+    commit = storage.JournalledFile.commit
+    storage.JournalledFile.commit = lambda self: written.append(commit(self))
     gallery, rng = Gallery(path), np.random.default_rng(2)
     changes = {
         "add a person of 5": lambda: gallery.add("Ann", unit(5, rng)),
@@ -89,7 +89,7 @@ def time_changes(path):
     for name, change in changes.items():
         taken = seconds(change, 1)
         print(f"{name}: {1000 * taken:.0f} ms, {written[-1] / 1024:.0f} KB of the file written")
-    gallery_file.JournalledFile.commit = commit
+    storage.JournalledFile.commit = commit
 
 
 def main():

@@ -25,16 +25,16 @@ from nets.facenet import facenet
 from nets.layers import BatchNormalization, PReLU
 from nets.normalization import CAFFE_MEAN_BGR, normalize
 from retinaface import Retinaface
-from utils.anchors import Anchors
-from utils.atomic_file import replacing
-from utils.box_coding import decode_boxes, decode_landmarks
-from utils.detections import Detections
-from utils.engine import compile_engine
-from utils.exported_files import open_exported, write_exported
-from utils.images import letterbox, read_image, resize
-from utils.nms import nms
-from utils.plots import save_bars
-from utils.serving import serve_recognizer, serve_retinaface
+from utils.detection.anchors import Anchors
+from utils.detection.box_coding import decode_boxes, decode_landmarks
+from utils.detection.nms import nms
+from utils.engine.engine import compile_engine
+from utils.export.formats import open_exported, write_exported
+from utils.export.serving import serve_recognizer, serve_retinaface
+from utils.faces.detections import Detections
+from utils.files.atomic_file import replacing
+from utils.images.image_files import letterbox, read_image, resize
+from utils.pictures.plots import save_bars
 
 _BURST = 4
 OURS, PREDICT, FUNCTION, ONNX = "ours", "model.predict", "tf.function", "ONNX"

@@ -18,10 +18,10 @@ import tensorflow as tf
 from facenet import Facenet
 from nets.normalization import normalize
 from retinaface import Retinaface
-from utils.anchor_decoding import decode
-from utils.anchors import Anchors, _anchors
-from utils.face_stream import central_face, cut_faces, detect_faces, embed_faces, face_stream
-from utils.images import list_images, pad_to_multiple, read_image
+from utils.detection.anchor_decoding import decode
+from utils.detection.anchors import Anchors, _anchors
+from utils.faces.photo_stream import central_face, cut_faces, detect_faces, embed_faces, face_stream
+from utils.images.image_files import list_images, pad_to_multiple, read_image
 
 
 def ours(paths, facenet, detector):

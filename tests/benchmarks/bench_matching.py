@@ -8,9 +8,9 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from utils.anchors import Anchors
 from utils.config import cfg_mnet
-from utils.matching import IOU_THRESHOLD, match
+from utils.detection.anchors import Anchors
+from utils.detection.matching import IOU_THRESHOLD, match
 
 FACES, SIZE, REPEATS = 50, 832, 20
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import nets.mobilefacenet
 from nets.facenet import facenet
-from nets.recognition_trainer import RecognitionTrainer
+from utils.training.recognition_trainer import RecognitionTrainer
 
 BATCH = 32
 

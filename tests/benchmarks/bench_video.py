@@ -19,10 +19,10 @@ import numpy as np
 import video
 from retinaface import Retinaface
 from tests.make_video import choose, read_identities, write
-from utils.boxes import iou
 from utils.config import from_command_line
-from utils.frame_source import open_source
-from utils.gallery import UNKNOWN
+from utils.faces.boxes import iou
+from utils.gallery.gallery import UNKNOWN
+from utils.video.source import open_source
 
 SAME_FACE = 0.4  # IoU
 
@@ -57,11 +57,13 @@ def read_truth(folder):
 
 def encode(settings, folder):
     """Makes the gallery by what predict.py --mode encode calls."""
-    from utils import naming
     from utils.face_models import build_facenet
+    from utils.gallery import photo_naming
 
     facenet = build_facenet({**settings, "input_shape": None, "letterbox_image": None})
-    for line in naming.encode(facenet, folder / "gallery", {**settings, "take_largest": False}):
+    for line in photo_naming.encode(
+        facenet, folder / "gallery", {**settings, "take_largest": False}
+    ):
         print(line)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nets.facenet_training import arcface_logits, center_update, softmax_cross_entropy
 from nets.heads import ArcMargin, CenterBank, sample_classes
+from nets.recognition_losses import arcface_logits, center_update, softmax_cross_entropy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -212,7 +212,7 @@ import tensorflow as tf
 device = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 import numpy as np
-from nets.facenet_training import center_update
+from nets.recognition_losses import center_update
 from nets.heads import CenterBank
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

@@ -4,8 +4,8 @@ import pytest
 
 from nets.mtcnn import onet, pnet, rnet
 from tests.shared import need
-from utils.mtcnn_weights import read_npy
-from utils.weights import load_weights
+from utils.weights.loading import load_weights
+from utils.weights.mtcnn_npy import read_npy
 
 BUILDERS = {"det1.npy": pnet, "det2.npy": rnet, "det3.npy": onet}
 

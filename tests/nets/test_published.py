@@ -12,8 +12,8 @@ from nets.retinaface import RetinaFace
 from tests.shared import need
 from tests.spec import build_from_spec, read_spec, write_keras2_file
 from utils.config import cfg_mnet, cfg_re50
-from utils.weight_files import WeightFile
-from utils.weights import load_weights
+from utils.weights.loading import load_weights
+from utils.weights.weight_files import WeightFile
 
 NETWORKS = {
     "facenet_mobilenet": (lambda: facenet(backbone="mobilenet"), 160),
@@ -103,7 +103,7 @@ def torch_weight(key, shape):
 
 
 def test_torch_mobilefacenet_embeds_as_reference():
-    from utils.torch_names import to_keras
+    from utils.weights.torch_names import to_keras
 
     keys = json.loads(need("refs/torch_arcface_mobilefacenet_state.json").read_text())
     state = {key: torch_weight(key, tuple(shape)) if shape else np.int64(0) for key, shape in keys}

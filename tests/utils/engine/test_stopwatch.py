@@ -1,0 +1,52 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from utils.engine.stopwatch import Stopwatch
+
+
+def test_stages_add_up():
+    clock = Stopwatch()
+    for items in (2, 3):
+        with clock.stage("read", items):
+            time.sleep(0.01)
+    clock.timed("embed", lambda items: None)([1, 2, 3, 4])
+    stages = clock.stages()
+    assert list(stages) == ["read", "embed"]
+    assert stages["read"]["items"] == 5 and stages["embed"]["items"] == 4
+    assert 0.02 <= stages["read"]["seconds"] <= clock.seconds
+    assert stages["read"]["per_second"] == pytest.approx(5 / stages["read"]["seconds"])
+
+
+def test_timed_passes_the_result_on_and_an_error_still_counts():
+    clock = Stopwatch()
+    assert clock.timed("sum", sum)([1, 2]) == 3
+    with pytest.raises(ZeroDivisionError), clock.stage("fails", 1):
+        raise ZeroDivisionError
+    assert clock.stages()["fails"]["items"] == 1
+
+
+def test_threads_may_share_it():
+    clock = Stopwatch()
+
+    def work(_):
+        with clock.stage("read", 1):
+            pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(200)))
+    assert clock.stages()["read"]["items"] == 200
+
+
+def test_table_has_a_line_a_stage_and_the_total():
+    clock = Stopwatch()
+    with clock.stage("score", 6000, "pairs"):
+        pass
+    lines = clock.table().splitlines()
+    assert len(lines) == 2
+    assert "score" in lines[0] and "6,000 pairs" in lines[0] and "total" in lines[1]
+
+
+def test_table_without_stages():
+    assert "total" in Stopwatch().table()

@@ -1,0 +1,244 @@
+import colorsys
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from utils.generators import face_augmentations
+from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
+
+ALWAYS = {
+    "flip": 1.0,
+    "warp": 1.0,
+    "colour": 1.0,
+    "grey": 1.0,
+    "blur": 1.0,
+    "jpeg": 1.0,
+    "erase": 1.0,
+}
+
+
+def noise(height=24, width=20, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def smooth(height=24, width=20):
+    y, x = np.mgrid[:height, :width]
+    return np.stack([60 + 5 * x, 60 + 4 * y, 100 + 2 * x + y], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_none_changes_nothing(dtype):
+    image = noise()
+    changed = augment(tf.constant(image.astype(dtype)), (1, 2), find_augmentation("none"))
+    assert changed.dtype == tf.uint8
+    np.testing.assert_array_equal(changed, image)
+
+
+@pytest.mark.parametrize("name", [*ALWAYS, "strong"])
+def test_seed_decides_in_eager_and_graph(name):
+    settings = Augmentation(**{name: 1.0}) if name in ALWAYS else find_augmentation(name)
+    image = tf.constant(smooth())
+    compiled = tf.function(lambda seed: augment(image, seed, settings))
+    one, same, graph = (
+        call([3, 4]).numpy()
+        for call in (lambda s: augment(image, s, settings),) * 2
+        + (lambda s: compiled(tf.constant(s)),)
+    )
+    assert one.shape == image.shape and one.dtype == np.uint8
+    np.testing.assert_array_equal(one, same)
+    # Compiled arithmetic may round another way.
+    assert np.abs(one.astype(int) - graph).max() <= 1
+    results = {compiled(tf.constant([3, position])).numpy().tobytes() for position in range(12)}
+    assert len(results) == 1 if name in ("flip", "grey") else len(results) > 6
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_each_happens_as_often_as_its_probability_says(name):
+    image = tf.constant(smooth())
+    compiled = tf.function(lambda seed: augment(image, seed, Augmentation(**{name: 0.3})))
+    changed = [not np.array_equal(compiled(tf.constant([0, i])), image) for i in range(200)]
+    assert 0.2 < np.mean(changed) < 0.4
+
+
+def test_flip_mirrors():
+    image = noise()
+    np.testing.assert_array_equal(augment(image, (0, 0), Augmentation(flip=1.0)), image[:, ::-1])
+
+
+def test_random_crops_are_windows_of_the_image_and_reach_every_place():
+    rows, columns = np.mgrid[:7, :6]
+    image = np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
+    corners = set()
+    for position in range(120):
+        window = augment(image, (5, position), Augmentation(), size=(4, 5)).numpy()
+        assert window.shape == (4, 5, 3)
+        top, left = window[0, 0, :2]
+        np.testing.assert_array_equal(window, image[top : top + 4, left : left + 5])
+        corners.add((int(top), int(left)))
+    assert corners == {(top, left) for top in range(4) for left in range(2)}
+
+
+def test_middle_crop():
+    image = noise(6, 8)
+    np.testing.assert_array_equal(face_augmentations.crop(image, (4, 4), 0.5, 0.5), image[1:5, 2:6])
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "angle", "twin"),
+    [
+        ((0.0, 0.0), 1.0, 0.0, lambda x: x),
+        ((0.25, 0.0), 1.0, 0.0, lambda x: np.roll(x, 2, axis=1)),
+        ((0.0, -0.5), 1.0, 0.0, lambda x: np.roll(x, -4, axis=0)),
+        ((0.0, 0.0), 1.0, np.pi / 2, lambda x: np.rot90(x, -1)),
+        ((0.0, 0.0), 1.0, np.pi, lambda x: x[::-1, ::-1]),
+    ],
+)
+def test_warp_by_hand(shift, scale, angle, twin):
+    image = noise(8, 8).astype(np.float32)
+    moved = face_augmentations.warp(tf.constant(image), shift, scale, angle).numpy()
+    expected = twin(image)
+    inside = np.full((8, 8), True)
+    if shift[0]:
+        inside[:, :2] = False
+    if shift[1]:
+        inside[4:] = False
+    # A pixel that lands on the border by rounding error may be blended with the fill.
+    np.testing.assert_allclose(moved[inside], expected[inside], atol=0.01)
+    np.testing.assert_array_equal(moved[~inside], face_augmentations.FILL)
+
+
+def test_warp_scales_about_the_centre():
+    image = np.zeros((9, 9, 3), np.float32)
+    image[3:6, 3:6] = 255
+    grown = face_augmentations.warp(tf.constant(image), (0.0, 0.0), 2.0, 0.0).numpy()[..., 0]
+    # An edge half-way between pixels 2 and 3 moves from 1.5 to 3 pixels off the centre.
+    np.testing.assert_allclose(grown[4], [0, 127.5, 255, 255, 255, 255, 255, 127.5, 0])
+
+
+def test_colour_neutral_brightness_and_contrast():
+    image = smooth().astype(np.float32)
+
+    def change(brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0):
+        return face_augmentations.colour(
+            tf.constant(image), brightness, contrast, saturation, hue
+        ).numpy()
+
+    np.testing.assert_allclose(change(), image, atol=1e-3)
+    np.testing.assert_allclose(change(brightness=10.0), np.minimum(image + 10, 255), atol=1e-3)
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    expected = luma.mean() + 0.5 * (image - luma.mean())
+    np.testing.assert_allclose(change(contrast=0.5), expected, atol=1e-2)
+    grey = change(saturation=0.0)
+    np.testing.assert_allclose(grey, np.repeat(luma[..., None], 3, axis=2), atol=1e-2)
+    assert change(brightness=300.0).max() == 255 and change(brightness=-300.0).min() == 0
+
+
+def test_a_third_of_a_turn_of_hue_moves_the_channels_on():
+    image = smooth().astype(np.float32)
+    turned = face_augmentations.colour(tf.constant(image), 0.0, 1.0, 1.0, 1 / 3).numpy()
+    np.testing.assert_allclose(turned, np.roll(image, 1, axis=2), atol=1e-2)
+    red = np.full((1, 1, 3), (200.0, 50.0, 50.0), np.float32)
+    red = face_augmentations.colour(tf.constant(red), 0.0, 1.0, 1.0, 0.05).numpy()[0, 0]
+    assert colorsys.rgb_to_hsv(*red / 255)[0] == pytest.approx(0.05, abs=0.02)
+
+
+def test_grey_has_equal_channels():
+    changed = augment(noise(), (0, 0), Augmentation(grey=1.0)).numpy()
+    assert (changed == changed[..., :1]).all()
+
+
+def test_blur_keeps_means_and_loses_detail():
+    board = (np.indices((16, 16)).sum(axis=0) % 2 * 255).astype(np.float32)
+    image = np.repeat(board[..., None], 3, axis=2)
+    blurred = face_augmentations.blur(tf.constant(image), 0.5).numpy()
+    np.testing.assert_allclose(blurred, 127.5)
+    np.testing.assert_allclose(face_augmentations.blur(tf.constant(image), 1.0), image)
+    assert face_augmentations.blur(tf.constant(image), 0.01).shape == (16, 16, 3)
+
+
+def test_compress_is_jpeg():
+    image = smooth(32, 32)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=20)
+    expected = np.asarray(Image.open(buffer)).astype(float)
+    compressed = face_augmentations.compress(tf.constant(image), 20.0).numpy()
+    assert np.abs(compressed - expected).mean() < 2
+    rough = noise(32, 32)
+    errors = [
+        np.abs(
+            face_augmentations.compress(tf.constant(rough), q).numpy().astype(int) - rough
+        ).mean()
+        for q in (5.0, 30.0, 95.0)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_erase_by_hand():
+    image = np.zeros((10, 8, 3), np.float32)
+    erased = face_augmentations.erase(tf.constant(image), (0.2, 0.5), (0.3, 0.25), 7.0).numpy()
+    expected = image.copy()
+    expected[2:5, 4:6] = 7
+    np.testing.assert_array_equal(erased, expected)
+
+
+def test_erased_area_is_in_range():
+    settings = Augmentation(erase=1.0, erase_area=(0.1, 0.2))
+    image = tf.constant(noise(64, 64))
+    compiled = tf.function(lambda seed: augment(image, seed, settings))
+    for position in range(40):
+        changed = (compiled(tf.constant([0, position])).numpy() != image.numpy()).any(axis=2)
+        rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+        area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1) / 64**2
+        assert 0.08 < area < 0.23
+
+
+def test_mixup_blends_a_row_with_its_partner():
+    images = np.random.default_rng(0).uniform(0, 255, (6, 4, 4, 3)).astype(np.float32)
+    blends, partner, share = (x.numpy() for x in face_augmentations.mixup(images, (1, 2), 0.5))
+    assert sorted(partner) == list(range(6)) and (partner != np.arange(6)).all()
+    weight = share[:, None, None, None]
+    np.testing.assert_allclose(blends, weight * images + (1 - weight) * images[partner], atol=1e-3)
+    np.testing.assert_array_equal(blends, face_augmentations.mixup(images, (1, 2), 0.5)[0])
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.2, 1.0, 4.0])
+def test_mixup_shares_follow_beta(alpha):
+    images = np.zeros((4000, 1, 1, 3), np.uint8)
+    share = face_augmentations.mixup(images, (0, 1), alpha)[2].numpy()
+    assert ((share >= 0) & (share <= 1)).all()
+    assert share.mean() == pytest.approx(0.5, abs=0.03)
+    assert share.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.15)
+
+
+def test_mixup_of_one_image_is_that_image():
+    image = noise()[None].astype(np.float32)
+    blend, partner, _ = face_augmentations.mixup(image, (0, 0), 1.0)
+    np.testing.assert_allclose(blend, image, rtol=1e-5)
+    assert partner.numpy().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("weak", "choose from none, light, strong"),
+        ({"flop": 1}, "no key 'flop'"),
+        ({"flip": 1.5}, "flip"),
+        ({"warp": -0.1}, "warp"),
+        ({"crop": -1}, "crop"),
+        ({"jpeg_quality": (90, 30)}, "jpeg_quality"),
+        ({"jpeg_quality": (0, 30)}, "jpeg_quality"),
+        ({"blur_scale": (0.5, 1.5)}, "blur_scale"),
+    ],
+)
+def test_impossible_settings_are_named(choice, message):
+    with pytest.raises(ValueError, match=message):
+        find_augmentation(choice)
+
+
+def test_find_augmentation():
+    assert find_augmentation({"flip": 0.5}) == find_augmentation("light") == Augmentation(flip=0.5)
+    strong = find_augmentation("strong")
+    assert find_augmentation(strong) is strong

@@ -1,0 +1,326 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from nets.normalization import normalize
+from utils.generators import samplers
+from utils.generators.decoding import read_face
+from utils.generators.recognition import (
+    SkippedImages,
+    check_files,
+    recognition_dataset,
+    validation_dataset,
+)
+from utils.images.image_files import ImageError
+
+SIZE = (24, 20)
+LABELS = np.repeat(np.arange(6), 4)
+BROKEN = (3, 10, 11)
+
+
+def picture(seed, height=24, width=20):
+    """A smooth photo of middling colours: Pillow clips after each of two passes, we do once."""
+    coarse = np.random.default_rng(seed).integers(70, 190, (4, 4, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """24 JPEGs of 6 people, of two sizes."""
+    folder = tmp_path_factory.mktemp("faces 脸")
+    paths = [str(folder / f"{i}.jpg") for i in range(len(LABELS))]
+    for i, path in enumerate(paths):
+        height, width = SIZE if i % 3 else (31, 40)
+        picture(i, height, width).save(path, quality=95)
+    return paths
+
+
+@pytest.fixture
+def broken(faces, tmp_path):
+    """The same, of which three are cut short, empty and missing."""
+    paths = list(faces)
+    whole = open(faces[BROKEN[0]], "rb").read()
+    for i, content in zip(BROKEN, (whole[: len(whole) // 2], b"", None), strict=True):
+        paths[i] = str(tmp_path / f"broken {i}.jpg")
+        if content is not None:
+            (tmp_path / f"broken {i}.jpg").write_bytes(content)
+    return paths
+
+
+def take(dataset, batches):
+    return [
+        {name: value.numpy() for name, value in batch.items()} for batch in dataset.take(batches)
+    ]
+
+
+def assert_same(batches, others):
+    assert len(batches) == len(others)
+    for batch, other in zip(batches, others, strict=True):
+        assert batch.keys() == other.keys()
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], other[name])
+
+
+def read(path, size=SIZE):
+    return read_face(tf.constant(str(path)), size).numpy().astype(int)
+
+
+def test_batches_are_normalised_images_with_their_labels(faces):
+    sampler = samplers.plain(LABELS, seed=5)
+    dataset = recognition_dataset(faces, LABELS, SIZE, 5, sampler, "none", "symmetric")
+    spec = dataset.element_spec
+    assert spec["image"] == tf.TensorSpec((5, *SIZE, 3), tf.float32)
+    assert spec["label"] == tf.TensorSpec((5,), tf.int32)
+    assert spec["index"] == tf.TensorSpec((5,), tf.int64)
+    for step, batch in enumerate(take(dataset, 6)):
+        assert batch["index"].tolist() == list(range(5 * step, 5 * step + 5))
+        chosen = sampler.image(batch["index"]).numpy()
+        np.testing.assert_array_equal(batch["label"], LABELS[chosen])
+        pixels = np.stack([read(faces[i]) for i in chosen])
+        np.testing.assert_allclose(batch["image"], normalize(pixels, "symmetric"), atol=1e-6)
+
+
+SAMPLERS = {
+    "plain": samplers.plain(LABELS, 0),
+    "balanced": samplers.balanced(LABELS, 0),
+    "identities": samplers.identities(LABELS, 3, 2, 0),
+    "triplets": samplers.triplets(LABELS, 0),
+}
+MIXED = {"crop": 0.2, "flip": 0.5, "warp": 0.5, "colour": 0.5, "blur": 0.5, "erase": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "augmentation"),
+    [
+        ("plain", "strong"),
+        ("plain", {**MIXED, "jpeg": 0.5, "mixup": 0.4}),
+        ("identities", "light"),
+        ("triplets", "light"),
+    ],
+)
+def test_resuming_gives_exactly_the_stream_that_was_left(faces, name, augmentation):
+    def stream(start):
+        return recognition_dataset(
+            faces, LABELS, SIZE, 6, SAMPLERS[name], augmentation, seed=3, start=start
+        )
+
+    dataset = stream(0)
+    whole = take(dataset, 9)
+    assert_same(take(stream(6 * 4), 5), whole[4:])
+    assert_same(take(dataset, 9), whole)
+
+
+def test_augmentation_depends_on_the_seed_and_position_alone(faces):
+    def images(seed):
+        same = samplers.sequential(LABELS)
+        dataset = recognition_dataset(faces, LABELS, SIZE, 24, same, {"warp": 1.0}, seed=seed)
+        return [batch["image"] for batch in take(dataset, 2)]
+
+    first, second = images(0)
+    # The second epoch shows the same photos, changed in another way.
+    assert all(not np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first, images(1)[0])
+
+
+def test_an_epoch_ends_unless_repeated(faces):
+    sampler = SAMPLERS["plain"]
+    dataset = recognition_dataset(faces, LABELS, SIZE, 5, sampler, repeat=False)
+    assert [len(batch["label"]) for batch in take(dataset, 99)] == [5] * 4
+    tail = recognition_dataset(faces, LABELS, SIZE, 2, sampler, start=20, repeat=False)
+    assert np.concatenate([b["index"] for b in take(tail, 99)]).tolist() == [20, 21, 22, 23]
+
+
+def test_triplets_lie_as_anchors_positives_negatives(faces):
+    sampler = SAMPLERS["triplets"]
+    for replicas in (1, 2):
+        dataset = recognition_dataset(
+            faces, LABELS, SIZE, 12, sampler, "none", "unit", replicas=replicas
+        )
+        (batch,) = take(dataset, 1)
+        for part in np.split(np.arange(12), replicas):
+            index, label = batch["index"][part], batch["label"][part]
+            anchor, positive, negative = np.split(label, 3)
+            assert (anchor == positive).all() and (anchor != negative).all()
+            assert index.reshape(3, -1)[:, 0].tolist() == list(range(part[0], part[0] + 3))
+        pixels = np.stack([read(faces[i]) for i in sampler.image(batch["index"]).numpy()])
+        np.testing.assert_allclose(batch["image"], pixels / 255, atol=1e-6)
+
+
+def test_mixup_reports_partners_and_shares(faces):
+    def stream(augmentation):
+        return recognition_dataset(faces, LABELS, SIZE, 8, SAMPLERS["plain"], augmentation, "unit")
+
+    (plain,), (mixed,) = take(stream("none"), 1), take(stream({"mixup": 1.0}), 1)
+    np.testing.assert_array_equal(mixed["label"], plain["label"])
+    share = mixed["share"][:, None, None, None]
+    shift = next(
+        k
+        for k in range(1, 8)
+        if np.allclose(
+            mixed["image"],
+            share * plain["image"] + (1 - share) * np.roll(plain["image"], -k, axis=0),
+            atol=1e-5,
+        )
+    )
+    np.testing.assert_array_equal(mixed["partner_label"], np.roll(plain["label"], -shift))
+
+
+@pytest.mark.parametrize("name", ["plain", "identities"])
+def test_broken_images_are_skipped_counted_and_named(broken, name):
+    sampler = SAMPLERS[name]
+    dataset = recognition_dataset(broken, LABELS, SIZE, 6, sampler, "light")
+    skipped = SkippedImages(broken, sampler)
+    assert skipped.summary() == ""
+    batches = take(dataset, 12)
+    news = [path for batch in batches for path in skipped.update(batch["index"])]
+    assert all(batch["image"].shape == (6, *SIZE, 3) for batch in batches)
+    seen = np.concatenate([batch["index"] for batch in batches])
+    images = sampler.image(np.arange(seen[-1] + 1)).numpy()
+    bad = np.isin(images, BROKEN)
+    # What remains is the stream without the broken images, nothing else.
+    np.testing.assert_array_equal(seen, np.flatnonzero(~bad))
+    assert skipped.dropped == bad.sum() > 3
+    assert sorted(news) == sorted(skipped.files) == sorted(broken[i] for i in BROKEN)
+    reasons = [skipped.files[broken[i]] for i in BROKEN]
+    assert "damaged" in reasons[0] and "empty" in reasons[1] and "no such file" in reasons[2]
+    assert f"{bad.sum()} samples left out: 3 images" in skipped.summary()
+    assert all(path in skipped.summary() for path in news)
+
+
+def test_resuming_after_a_skip(broken):
+    def stream(start):
+        sampler = SAMPLERS["identities"]
+        return recognition_dataset(broken, LABELS, SIZE, 6, sampler, {"warp": 0.5}, start=start)
+
+    whole = take(stream(0), 8)
+    start = int(whole[3]["index"].max()) + 1
+    assert start > 24
+    assert_same(take(stream(start), 4), whole[4:])
+
+
+def test_a_triplet_falls_as_a_whole_but_only_its_broken_image_is_named(broken):
+    sampler = SAMPLERS["triplets"]
+    dataset = recognition_dataset(broken, LABELS, SIZE, 6, sampler, "light")
+    skipped = SkippedImages(broken, sampler)
+    for batch in take(dataset, 12):
+        skipped.update(batch["index"])
+        anchor, positive, negative = np.split(batch["label"], 3)
+        assert (anchor == positive).all() and (anchor != negative).all()
+    assert skipped.dropped % 3 == 0 and skipped.dropped > 3
+    assert set(skipped.files) == {broken[i] for i in BROKEN}
+
+
+def test_skipped_images_starts_where_the_stream_does(faces):
+    skipped = SkippedImages(faces, SAMPLERS["plain"], start=12)
+    assert skipped.update(np.array([12, 13])) == []
+    assert skipped.update(np.array([], np.int64)) == []
+    # The file is sound now, yet its sample did not come.
+    assert skipped.update(np.array([15, 16])) == list(skipped.files)
+    assert skipped.dropped == 1 and "when its turn came" in skipped.summary()
+
+
+def test_validation_shows_all_once_in_order_with_the_last_batch(broken):
+    dataset = validation_dataset(broken, LABELS, SIZE, 5, "unit")
+    batches = take(dataset, 99)
+    assert [len(batch["label"]) for batch in batches] == [5, 5, 5, 5, 1]
+    index = np.concatenate([batch["index"] for batch in batches])
+    assert index.tolist() == [i for i in range(24) if i not in BROKEN]
+    np.testing.assert_array_equal(np.concatenate([b["label"] for b in batches]), LABELS[index])
+    pixels = np.stack([read(broken[i]) for i in index])
+    images = np.concatenate([b["image"] for b in batches])
+    np.testing.assert_allclose(images, pixels / 255, atol=1e-6)
+
+
+def test_validation_names_a_broken_last_image(faces, tmp_path):
+    paths = [*faces[:4], str(tmp_path / "none.jpg")]
+    skipped = SkippedImages(paths, samplers.sequential(paths))
+    for batch in take(validation_dataset(paths, [0] * 5, SIZE, 3), 9):
+        skipped.update(batch["index"])
+    assert skipped.files == {}
+    assert skipped.finish(5) == [paths[4]] and skipped.dropped == 1
+
+
+def test_validation_keeps_the_middle_of_a_margin(faces):
+    (batch,) = take(validation_dataset(faces[:3], [0] * 3, (20, 20), 3, "unit", margin=0.2), 1)
+    expected = read(faces[1], (24, 24))[2:22, 2:22]
+    np.testing.assert_allclose(batch["image"][1], expected / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain", "triplets"])
+def test_workers_share_the_stream_and_resume(broken, name):
+    sampler = SAMPLERS[name]
+
+    def stream(worker, start=0):
+        return recognition_dataset(
+            broken, LABELS, SIZE, 6, sampler, "none", start=start, shard=(worker, 2)
+        )
+
+    seen = []
+    for worker in range(2):
+        skipped = SkippedImages(broken, sampler, shard=(worker, 2))
+        batches = take(stream(worker), 6)
+        for batch in batches:
+            skipped.update(batch["index"])
+            assert set(batch["index"] // sampler.block % 2) == {worker}
+        assert set(skipped.files) <= {broken[i] for i in BROKEN} and skipped.dropped > 0
+        seen.append(np.concatenate([batch["index"] for batch in batches]))
+    assert not set(seen[0]) & set(seen[1])
+    stop = min(index.max() for index in seen)
+    missing = sorted(set(range(stop)) - set(seen[0]) - set(seen[1]))
+    images = sampler.image(np.array(missing)).numpy().reshape(-1, sampler.group)
+    assert np.isin(images, BROKEN).any(axis=1).all()
+    start = 4 * sampler.block
+    (batch,) = take(stream(1, start), 1)
+    assert batch["index"].min() >= start + sampler.block
+
+
+def test_the_stream_is_the_same_under_a_strategy(faces):
+    def stream():
+        return recognition_dataset(faces, LABELS, SIZE, 6, SAMPLERS["plain"], "light")
+
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    batches = iter(strategy.experimental_distribute_dataset(stream()))
+    assert_same([{k: v.numpy() for k, v in next(batches).items()}], take(stream(), 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"paths": [], "labels": []}, "0 paths and 0 labels"),
+        ({"labels": [0]}, "24 paths and 1 labels"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 5, "replicas": 2}, "multiple of 2"),
+        ({"batch_size": 7, "sampler": SAMPLERS["triplets"]}, "multiple of 3"),
+        ({"start": 4, "sampler": SAMPLERS["triplets"]}, "start 4"),
+        ({"start": 6, "shard": (0, 2), "sampler": SAMPLERS["identities"]}, "multiple of 12"),
+        ({"start": -1}, "start -1: a multiple of 1 from 0"),
+        ({"shard": (2, 2)}, "shard"),
+        ({"augmentation": "weak"}, "choose from"),
+        ({"normalization": "odd"}, "normalization"),
+    ],
+)
+def test_arguments_that_do_not_fit(faces, changes, message):
+    arguments = {"paths": faces, "labels": LABELS, "size": SIZE, "batch_size": 6}
+    arguments |= {"sampler": SAMPLERS["plain"], **changes}
+    with pytest.raises(ValueError, match=message):
+        recognition_dataset(**arguments)
+
+
+def test_a_set_in_which_nothing_can_be_read_is_an_error(tmp_path):
+    paths = [str(tmp_path / f"{i}.jpg") for i in range(40)]
+    for make in (
+        lambda: validation_dataset(paths, [0] * 40, SIZE, 2),
+        lambda: recognition_dataset(
+            paths, [0] * 40, SIZE, 2, samplers.plain(paths, 0), normalization="unit"
+        ),
+    ):
+        with pytest.raises(ImageError, match=r"none of 16 images .*0\.jpg: no such file"):
+            make()
+
+
+def test_check_files(broken, tmp_path):
+    bad = check_files([*broken, str(tmp_path)])
+    assert [path for path, _ in bad] == [broken[10], broken[11]]
+    assert "empty" in bad[0][1] and "No such file" in bad[1][1]
+    assert check_files([]) == []

@@ -1,0 +1,269 @@
+import errno
+import hashlib
+import http.server
+import re
+import threading
+
+import pytest
+
+from utils.weights import downloads
+from utils.weights.downloads import DownloadError, download
+from utils.weights.published import REGISTRY, SETS, PublishedWeights, describe, find
+
+CONTENT = bytes(range(256)) * 1200  # more than the server's socket buffers at a break
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves `server.content`; attributes of the server make it misbehave."""
+
+    def do_GET(self):
+        server = self.server
+        server.ranges.append(self.headers.get("Range"))
+        if server.statuses:
+            self.send_error(server.statuses.pop(0))
+            return
+        start, content = self.start(), server.content
+        total = len(content) + server.lie
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{total}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            extent = f"bytes {start}-{total - 1}/{total}"
+            self.send_header("Content-Range", extent)
+        if server.etag:
+            self.send_header("ETag", server.etag)
+        self.send_header("Content-Type", server.content_type)
+        self.send_header("Content-Length", str(total - start))
+        self.end_headers()
+        self.wfile.write(body[: server.breaks.pop(0)] if server.breaks else body)
+
+    def start(self):
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        same = self.headers.get("If-Range") == self.server.etag
+        return int(match[1]) if match and same and not self.server.ignores_range else 0
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        server.content, server.etag, server.content_type = (
+            CONTENT,
+            '"1"',
+            "application/octet-stream",
+        )
+        server.ranges, server.statuses, server.breaks = [], [], []
+        server.lie, server.ignores_range = 0, False
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def entry(server, **known):
+    url = f"http://127.0.0.1:{server.server_address[1]}/net.h5"
+    return PublishedWeights("net", url, "mobilenet", "net.h5", "http://page", "a net", **known)
+
+
+def fetch(entry, folder, **options):
+    return download(entry, folder, **{"progress": False, "pause": 0, "timeout": 5, **options})
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_downloads_a_file_and_leaves_nothing_else(server, tmp_path):
+    path = fetch(entry(server, size=len(CONTENT), sha256=SHA256), tmp_path / "new" / "folder")
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["net.h5"]
+
+
+def test_goes_on_where_the_connection_broke(server, tmp_path):
+    server.breaks = [1000, 2000]
+    assert fetch(entry(server, sha256=SHA256), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=1000-", "bytes=3000-"]
+
+
+def test_a_second_run_goes_on_where_the_first_gave_up(server, tmp_path):
+    server.breaks = [1000, 2000]
+    with pytest.raises(DownloadError, match=r"gave up after 2 attempts .*3,000 bytes are kept"):
+        fetch(entry(server), tmp_path, attempts=2)
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT
+    assert server.ranges[-1] == "bytes=3000-"
+
+
+def test_a_changed_file_starts_anew(server, tmp_path):
+    server.breaks = [1000]
+    with pytest.raises(DownloadError):
+        fetch(entry(server), tmp_path, attempts=1)
+    server.content, server.etag = CONTENT[::-1], '"2"'
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("etag", ["", 'W/"1"'])
+def test_without_a_version_that_can_be_trusted_starts_anew(server, tmp_path, etag):
+    server.etag, server.breaks = etag, [1000]
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, None]
+
+
+def test_a_server_that_ignores_ranges(server, tmp_path):
+    server.ignores_range, server.breaks = True, [1000]
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_complete_is_taken(server, tmp_path):
+    (tmp_path / "net.h5.part").write_bytes(CONTENT)
+    (tmp_path / "net.h5.part.tag").write_text('"1"')
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT
+    assert names(tmp_path) == ["net.h5"]
+
+
+def test_a_part_that_is_too_long_is_dropped(server, tmp_path):
+    (tmp_path / "net.h5.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "net.h5.part.tag").write_text('"1"')
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_that_announces_more_than_it_sends(server, tmp_path):
+    server.lie = 10
+    with pytest.raises(DownloadError, match="gave up after 3 attempts"):
+        fetch(entry(server), tmp_path, attempts=3)
+    assert "net.h5" not in names(tmp_path)
+
+
+def test_a_file_of_another_size_than_the_published_one(server, tmp_path):
+    with pytest.raises(DownloadError, match="307,200 bytes, the published one 307,201"):
+        fetch(entry(server, size=len(CONTENT) + 1), tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_a_wrong_checksum_removes_the_part(server, tmp_path):
+    with pytest.raises(DownloadError, match=r"its SHA-256 is .* see http://page"):
+        fetch(entry(server, sha256="0" * 64), tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_missing_file_is_not_asked_for_again(server, tmp_path, status):
+    server.statuses = [status] * 3
+    with pytest.raises(DownloadError, match=rf"HTTP {status} .*see http://page"):
+        fetch(entry(server), tmp_path)
+    assert len(server.ranges) == 1
+
+
+def test_a_busy_server_is_asked_again(server, tmp_path):
+    server.statuses = [503, 429]
+    assert fetch(entry(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_pauses_grow(server, tmp_path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(downloads.time, "sleep", pauses.append)
+    server.statuses = [503] * 8
+    with pytest.raises(DownloadError, match="gave up"):
+        fetch(entry(server), tmp_path, attempts=8, pause=1)
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_web_page_instead_of_the_file(server, tmp_path):
+    server.content_type = "text/html; charset=utf-8"
+    with pytest.raises(DownloadError, match="a web page came"):
+        fetch(entry(server), tmp_path)
+
+
+def test_no_server(server, tmp_path):
+    gone = entry(server)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DownloadError, match="gave up after 2 attempts"):
+        fetch(gone, tmp_path, attempts=2)
+
+
+def test_no_network(server, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise downloads.urllib.error.URLError(downloads.socket.gaierror(-2, "Name unknown"))
+
+    monkeypatch.setattr(downloads.urllib.request, "urlopen", fail)
+    with pytest.raises(DownloadError, match="no network"):
+        fetch(entry(server), tmp_path)
+
+
+def test_a_disk_that_is_full_before_the_start(server, tmp_path, monkeypatch):
+    usage = downloads.shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DownloadError, match="disk is full: 307,200 bytes to come, 1,000 free"):
+        fetch(entry(server), tmp_path)
+
+
+def test_a_disk_that_fills_up(server, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(downloads, "_receive", fail)
+    with pytest.raises(DownloadError, match=r"disk is full.*net\.h5\.part"):
+        fetch(entry(server), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DownloadError, match="file"):
+        fetch(entry(server), tmp_path / "file")
+
+
+def test_a_file_that_is_there_is_not_fetched(server, tmp_path):
+    (tmp_path / "net.h5").write_bytes(CONTENT)
+    fetch(entry(server, size=len(CONTENT), sha256=SHA256), tmp_path)
+    assert server.ranges == []
+
+
+@pytest.mark.parametrize("known", [{"size": 5}, {"sha256": "0" * 64}])
+def test_another_file_of_that_name_is_not_overwritten(server, tmp_path, known):
+    (tmp_path / "net.h5").write_bytes(b"mine")
+    with pytest.raises(DownloadError, match=r"net\.h5 exists, but .* rename or delete"):
+        fetch(entry(server, **known), tmp_path)
+    assert (tmp_path / "net.h5").read_bytes() == b"mine"
+
+
+def test_weights_to_fetch_by_hand(tmp_path):
+    with pytest.raises(DownloadError, match=r"retinaface_resnet50\.h5 by hand from https://"):
+        download("retinaface_resnet50", tmp_path)
+
+
+def test_names():
+    assert [one.file_name for one in find("mtcnn")] == ["det1.npy", "det2.npy", "det3.npy"]
+    with pytest.raises(ValueError, match="did you mean facenet_mobilenet"):
+        find("facenet_mobilnet")
+    with pytest.raises(ValueError, match="several files"):
+        download("mtcnn", ".")
+
+
+def test_the_registry_is_in_order():
+    assert len({one.file_name for one in REGISTRY.values()}) == len(REGISTRY)
+    assert all(member in REGISTRY for members in SETS.values() for member in members)
+    for one in REGISTRY.values():
+        assert one.url is None or one.url.startswith("https://")
+        assert one.sha256 is None or re.fullmatch("[0-9a-f]{64}", one.sha256)
+        assert one.name in describe()
+
+
+def test_main_lists_or_downloads(server, tmp_path, monkeypatch, capsys):
+    downloads.main("list", tmp_path)
+    assert "arcface_iresnet50" in capsys.readouterr().out
+    monkeypatch.setattr(downloads, "find", lambda _: (entry(server),))
+    downloads.main("net", tmp_path)
+    assert capsys.readouterr().out.startswith(str(tmp_path / "net.h5"))

@@ -1,0 +1,143 @@
+"""Photos of people on disk: who is in which file."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from utils.images.image_files import IMAGE_SUFFIXES
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used; the message names the folder, or the file and line."""
+
+
+class Portrait(NamedTuple):
+    """A photo of a person.
+
+    path: where it lies; file: the same below the dataset's folder, with "/", its name in reports;
+    person: folder or identity.
+    """
+
+    path: Path
+    file: str
+    person: str
+
+
+class Listing(NamedTuple):
+    """What a dataset holds.
+
+    portraits: sorted by person, then file; empty: people without photos; ignored: files that are no
+    photo of a person, and listed files that are missing; both sorted.
+    """
+
+    portraits: list[Portrait]
+    empty: list[str]
+    ignored: list[str]
+
+
+def list_folders(root: str | os.PathLike) -> Listing:
+    """Finds the photos of a dataset that has a folder a person; hidden files are passed over.
+
+    A person's folder may have folders of its own.
+
+    Raises:
+        DatasetError: there is no such folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; put a folder of photos a person there")
+    portraits, empty, ignored = [], [], []
+    for entry in sorted(root.iterdir(), key=lambda path: path.name):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            ignored.append(entry.name)
+            continue
+        files = _visible_files(entry)
+        photos = [name for name in files if _is_image(name)]
+        ignored += [f"{entry.name}/{name}" for name in files if not _is_image(name)]
+        portraits += [Portrait(entry / name, f"{entry.name}/{name}", entry.name) for name in photos]
+        if not photos:
+            empty.append(entry.name)
+    return Listing(portraits, empty, ignored)
+
+
+def _visible_files(folder: Path) -> list[str]:
+    """Sorted names of the files below a folder, with "/"."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(parent).relative_to(folder)
+        found += [(below / name).as_posix() for name in files if not name.startswith(".")]
+    return sorted(found)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def list_identities(root: str | os.PathLike, identities: str | os.PathLike) -> Listing:
+    """Finds the photos that a text file gives to people, a line `file identity` each, as CelebA's.
+
+    Args:
+        root: folder of the photos; files are relative to it and may contain spaces.
+        identities: the text file, UTF-8.
+
+    Returns:
+        The listing, people sorted as their names, not as their numbers: a dataset written with a
+        folder a person keeps the order. Files that are missing are ignored.
+
+    Raises:
+        DatasetError: a file or line that cannot be used, or one photo given to two people.
+    """
+    root, identities = Path(root), Path(identities)
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; it should hold the photos of {identities}")
+    people: dict[str, str] = {}
+    for place, file, person in _identity_lines(identities):
+        if people.setdefault(file, person) != person:
+            raise DatasetError(f"{place}: {file} is given to {people[file]} already, now {person}")
+    present = {file: person for file, person in people.items() if (root / file).is_file()}
+    portraits = sorted(
+        (Portrait(root / file, file, person) for file, person in present.items()),
+        key=lambda portrait: (portrait.person, portrait.file),
+    )
+    return Listing(
+        portraits,
+        sorted(set(people.values()) - set(present.values())),
+        sorted(people.keys() - present.keys()),
+    )
+
+
+def _identity_lines(path: Path) -> Iterable[tuple[str, str, str]]:
+    """Yields (path:line, file, person)."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; lines 'file identity' expected") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8 text ({error})") from error
+    for number, line in enumerate(lines, 1):
+        place, words = f"{path}:{number}", line.strip().rsplit(None, 1)
+        if not words:
+            continue
+        if len(words) != 2:
+            raise DatasetError(f"{place}: 'file identity' expected, got {line.strip()!r}")
+        file, person = words
+        # Both become parts of a path that is written to.
+        outside = {"..", "/"} & set(PurePosixPath(file).parts)
+        if outside or person.startswith(".") or {"/", "\\"} & set(person):
+            raise DatasetError(f"{place}: {line.strip()!r} leads out of the folder")
+        yield place, file, person
+
+
+def name_problem(file: str) -> str:
+    """Why a file's name cannot stand in a list of one path a line, UTF-8; empty if it can."""
+    if file.splitlines() != [file]:
+        return "line break in the name; rename the file"
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        return "name is not valid UTF-8; rename the file"
+    return ""

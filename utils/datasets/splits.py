@@ -1,0 +1,86 @@
+"""The classes of a training list: people numbered, split, counted."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from utils.datasets.wider_labels import split_by_identity, split_by_image
+
+SPLITS = {"identity": split_by_identity, "image": split_by_image}
+
+_BARS = 40  # that a chart shows legibly
+
+
+def class_ids(people: Iterable[str]) -> dict[str, int]:
+    """Numbers people from 0, without a gap, in the order of their names.
+
+    Args:
+        people: of each photo, so repeated. Who has no photo has no id.
+    """
+    return {person: number for number, person in enumerate(sorted(set(people)))}
+
+
+def split_classes(
+    people: Sequence[str], share: float, by: str, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Splits images for training and validation.
+
+    Args:
+        people: of each image.
+        share: to hold out, 0 <= share < 1.
+        by: a key of `SPLITS`. "identity": other people are held out, and each side has ids of its
+            own from 0; "image": other images of the same people, whose ids are the same in both.
+        seed: of the choice.
+
+    Returns:
+        (indices, class ids) of the images for training, then of those held out; both int64.
+
+    Raises:
+        ValueError: share is out of range, or too few people are there.
+    """
+    ids = class_ids(people)
+    labels = np.array([ids[person] for person in people], np.int64)
+    sides = [(side, labels[side]) for side in SPLITS[by](labels, share, seed)]
+    if by == "image":
+        return sides
+    return [(side, np.unique(own, return_inverse=True)[1]) for side, own in sides]
+
+
+def summarise(counts: Mapping[str, int]) -> str:
+    """One line on how many photos how many people have.
+
+    Args:
+        counts: {person: photos}, at least one person.
+    """
+    photos = np.array(list(counts.values()))
+    return (
+        f"{len(counts):,} people, {photos.sum():,} images; each has {photos.min()} to "
+        f"{photos.max()}, median {np.median(photos):g}"
+    )
+
+
+def chart(counts: Mapping[str, int]) -> tuple[dict[str, int], str, str]:
+    """Bars that show how many photos people have.
+
+    Few people get a bar each, named by their class id, which every font has; many are counted by
+    their number of photos.
+
+    Args:
+        counts: {person: photos}, at least one person.
+
+    Returns:
+        bars {name: height}, and what the names and the heights are.
+    """
+    if len(counts) <= _BARS:
+        bars = {str(number): counts[person] for person, number in class_ids(counts).items()}
+        return bars, "class id", "images"
+    people = Counter(counts.values())
+    low, high = min(people), max(people)
+    step = -(-(high - low + 1) // _BARS)
+    bars = {}
+    for start in range(low, high + 1, step):
+        end = min(start + step - 1, high)
+        name = str(start) if start == end else f"{start}-{end}"
+        bars[name] = sum(people[number] for number in range(start, end + 1))
+    return bars, "images of a person", "people"

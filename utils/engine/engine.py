@@ -1,0 +1,151 @@
+"""Runs a Keras network on batches of images, as fast as the machine allows.
+
+On a CPU the network is converted to LiteRT (`utils.engine.litert`), on a GPU it becomes one `tf.function`.
+"""
+
+import logging
+import os
+
+import numpy as np
+
+from utils.engine.litert import compile_litert
+from utils.engine.quantization import check_precision
+
+ENGINES = ("auto", "keras", "litert")
+# Pixels of one run. LiteRT is no faster on many small images than on a few, and slower once their
+# activations leave the cores' caches; TensorFlow gains from batches, and memory is the limit.
+LITERT_PIXELS_PER_THREAD = 2**15
+KERAS_PIXELS = 2**22
+
+_log = logging.getLogger(__name__)
+
+
+class Engine:
+    """A compiled network: call it with a batch. Several threads may share it.
+
+    Attributes:
+        name: "litert" or "keras", what it runs on.
+    """
+
+    def __init__(self, name, run, input_shape, pixels):
+        """Takes `run`, (n, H, W, C) -> tuple of (n, ...) arrays, and the pixels of one run."""
+        self.name = name
+        self._run = run
+        self._input_shape = tuple(input_shape)
+        self._pixels = pixels
+
+    def __call__(self, batch):
+        """Runs the network in inference mode.
+
+        Args:
+            batch: (N, H, W, C) array, cast to float32; any N, also 0. H and W are the network's,
+                or any size where the network leaves them None.
+
+        Returns:
+            A float32 array (N, ...), or a tuple of them in the order of `model.outputs`.
+
+        Raises:
+            ValueError: the batch does not have the shape of the network's input.
+        """
+        batch = np.ascontiguousarray(batch, np.float32)
+        self._check_shape(batch.shape)
+        if not len(batch):
+            outputs = self._run(np.zeros((1, *batch.shape[1:]), np.float32))
+            outputs = tuple(output[:0] for output in outputs)
+        else:
+            step = max(1, self._pixels // (batch.shape[1] * batch.shape[2]))
+            parts = [self._run(batch[start : start + step]) for start in range(0, len(batch), step)]
+            outputs = parts[0]
+            if len(parts) > 1:
+                outputs = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _check_shape(self, shape):
+        wanted = self._input_shape
+        fits = len(shape) == len(wanted) and all(
+            want in (None, got) for want, got in zip(wanted[1:], shape[1:], strict=True)
+        )
+        if not fits or 0 in shape[1:]:
+            text = ", ".join("any" if side is None else str(side) for side in wanted[1:])
+            raise ValueError(f"the network takes a batch of shape (N, {text}), not {tuple(shape)}")
+
+
+def compile_engine(model, engine="auto", threads=None, sizes=2, precision="float32"):
+    """Compiles a network for inference.
+
+    Args:
+        model: a functional or sequential Keras model with one input (B, H, W, C); H and W may be
+            None. Its layers must read their weights through Keras, as `nets.layers` does.
+        engine: "keras" for a `tf.function`, "litert" for LiteRT, or "auto": LiteRT on a CPU if
+            it is installed and can run the network, else the `tf.function`.
+        threads: CPU threads of LiteRT; None for all that this process may use.
+        sizes: image sizes (H, W) that LiteRT keeps ready, each with its own buffers. Coming back to
+            a size costs nothing while it is kept, and up to half a run where it is not.
+        precision: of the weights: "float32", or "float16" or "int8" (`utils.engine.quantization`), which
+            run on LiteRT only.
+
+    Returns:
+        An `Engine`: float32 (N, H, W, C) in, one float32 array or a tuple of them out. On LiteRT it
+        keeps the weights of this moment: compile again after changing them.
+
+    Raises:
+        ValueError: an unknown engine or precision, a precision that the engine does not have, or a
+            model of several inputs.
+        ValueError: engine "litert" or a lower precision was asked for and cannot be run.
+    """
+    import tensorflow as tf
+
+    if engine not in ENGINES:
+        raise ValueError(f"engine {engine!r} is not one of {', '.join(ENGINES)}")
+    check_precision(precision)
+    lower = precision != "float32"
+    if lower and engine == "keras":
+        raise ValueError(f"precision {precision} needs engine litert or auto, not keras")
+    if len(model.inputs) != 1:
+        raise ValueError(f"an engine takes one input, {model.name!r} has {len(model.inputs)}")
+    input_shape = model.inputs[0].shape
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if engine == "litert" or lower or (engine == "auto" and not on_gpu):
+        threads = threads or _usable_cores()
+        try:
+            run = compile_litert(model, threads, sizes, precision)
+            return Engine("litert", run, input_shape, threads * LITERT_PIXELS_PER_THREAD)
+        except Exception as error:  # The converter and the interpreter raise types of their own.
+            reason = f"LiteRT cannot run {model.name!r}: {_first_line(error)}"
+            if engine == "litert" or lower:
+                raise ValueError(reason) from error
+            _log.warning("%s; it runs slower, on TensorFlow", reason)
+    return Engine("keras", _keras_runner(model, on_gpu), input_shape, KERAS_PIXELS)
+
+
+def _usable_cores():
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _first_line(error):
+    if isinstance(error, ModuleNotFoundError):
+        return f"no module {error.name}, pip install ai-edge-litert"
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _keras_runner(model, pad):
+    """Returns the network as one `tf.function`; `pad` rounds batches up to a power of two."""
+    import keras
+    import tensorflow as tf
+
+    spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def forward(images):
+        outputs = keras.tree.flatten(model(images, training=False))
+        return [tf.cast(output, tf.float32) for output in outputs]
+
+    def run(batch):
+        count = len(batch)
+        if pad:  # A GPU searches for its best kernels anew at every batch size.
+            extra = (1 << (count - 1).bit_length()) - count
+            batch = np.pad(batch, ((0, extra), (0, 0), (0, 0), (0, 0)))
+        return tuple(output.numpy()[:count] for output in forward(tf.constant(batch)))
+
+    return run

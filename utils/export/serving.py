@@ -1,0 +1,127 @@
+"""Networks as they are exported: pixels in, results out that need no code of this project.
+
+Each takes `image`, float32 (B, H, W, 3) RGB pixels, 0..255, and returns its results by name. What
+the wrappers do in NumPy around the network, scaling the pixels and decoding the anchors, is part of
+the graph. Finding the face's crop and suppressing overlapping boxes is not.
+"""
+
+import keras
+import tensorflow as tf
+
+from nets.layers import PACKAGE
+from nets.normalization import normalize
+from utils.detection.box_coding import decode_boxes, decode_landmarks
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Normalize(keras.layers.Layer):
+    """Scales pixels as `nets.normalization.normalize` does."""
+
+    def __init__(self, kind, **kwargs):
+        """`kind` is one of `nets.normalization.NORMALIZATIONS`."""
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def call(self, inputs):
+        """Returns the normalised images, float32."""
+        return normalize(inputs, self.kind)
+
+    def get_config(self):
+        """Returns the settings that rebuild the layer."""
+        return {**super().get_config(), "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class DecodeAnchors(keras.layers.Layer):
+    """Turns RetinaFace's outputs into boxes, scores and landmarks of every anchor."""
+
+    def __init__(self, steps, min_sizes, variances, **kwargs):
+        """Takes the entries of `utils.config.cfg_mnet` of these names."""
+        super().__init__(**kwargs)
+        self.steps, self.min_sizes, self.variances = steps, min_sizes, variances
+
+    def call(self, inputs):
+        """Decodes [bbox_reg (B, A, 4), cls (B, A, 2), ldm_reg (B, A, 10), image (B, H, W, 3)].
+
+        Returns:
+            {"boxes": (B, A, 4) xyxy, "scores": (B, A), "landmarks": (B, A, 5, 2)}: positions are
+            fractions of the image's width and height.
+        """
+        codes, scores, points, image = inputs
+        anchors = self.anchors(tf.shape(image)[1:3])
+        landmarks = decode_landmarks(points, anchors, self.variances)
+        return {
+            "boxes": decode_boxes(codes, anchors, self.variances),
+            "scores": scores[..., 1],
+            "landmarks": tf.reshape(landmarks, (-1, tf.shape(anchors)[0], 5, 2)),
+        }
+
+    def anchors(self, size):
+        """Returns the anchors (A, 4) of `utils.detection.anchors.Anchors`; `size` is a tensor (H, W)."""
+        levels = zip(self.steps, self.min_sizes, strict=True)
+        return tf.concat([_level(step, sides, size) for step, sides in levels], axis=0)
+
+    def get_config(self):
+        """Returns the settings that rebuild the layer."""
+        own = {"steps": self.steps, "min_sizes": self.min_sizes, "variances": self.variances}
+        return {**super().get_config(), **own}
+
+
+def _level(step, sides, size):
+    cells = -(-size // step)
+    half = tf.constant(sides, tf.float32) / 2
+    spans = []  # along y, then x: lower and upper ends, each (cells, sides)
+    for axis in range(2):
+        centers = (tf.cast(tf.range(cells[axis]), tf.float32)[:, None] + 0.5) * float(step)
+        length = tf.cast(size[axis], tf.float32)
+        spans.append(((centers - half) / length, (centers + half) / length))
+    (y1, y2), (x1, x2) = spans
+    shape = tf.stack([cells[0], cells[1], len(sides)])
+    rows = [tf.broadcast_to(end, shape) for end in (x1, y1[:, None], x2, y2[:, None])]
+    return tf.reshape(tf.stack(rows, axis=-1), (-1, 4))
+
+
+def serve_recognizer(model, normalization):
+    """Returns the network with its normalisation in front.
+
+    Args:
+        model: of `nets.facenet.facenet`, mode "predict".
+        normalization: a kind of `nets.normalization.normalize`.
+
+    Returns:
+        A Keras model: image -> {"embedding": (B, D), rows of unit length}.
+    """
+    image = keras.Input(model.input_shape[1:], name="image")
+    embedding = model(Normalize(normalization, name="normalize")(image))
+    return keras.Model(image, {"embedding": embedding}, name=model.name)
+
+
+def serve_retinaface(model, cfg, size=(None, None)):
+    """Returns the detector with normalisation in front and decoding behind.
+
+    Args:
+        model: of `nets.retinaface.RetinaFace`.
+        cfg: its `cfg_mnet` or `cfg_re50`.
+        size: (height, width) of the image; None where it stays open.
+
+    Returns:
+        A Keras model: image -> what `DecodeAnchors` returns.
+    """
+    image = keras.Input((*size, 3), name="image")
+    outputs = model(Normalize("caffe", name="normalize")(image))
+    keys = ("steps", "min_sizes", "variances")
+    decode = DecodeAnchors(**{key: cfg[key] for key in keys}, name="decode")
+    return keras.Model(image, decode([*outputs, image]), name=model.name)
+
+
+def serve_mtcnn(model):
+    """Returns a network of `nets.mtcnn` with its normalisation in front.
+
+    Returns:
+        A Keras model: image -> {"scores": (B, ...), "offsets": (B, ..., 4)} and, of O-Net,
+        "landmarks" (B, 10).
+    """
+    image = keras.Input(model.input_shape[1:], name="image")
+    prob, *others = model(Normalize("fixed", name="normalize")(image))
+    outputs = {"scores": prob[..., 1]} | dict(zip(("offsets", "landmarks"), others, strict=False))
+    return keras.Model(image, outputs, name=model.name)

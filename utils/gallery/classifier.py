@@ -1,0 +1,237 @@
+"""A linear SVM on embeddings, which names faces among the people it was trained on.
+
+As the classifier of FaceNet in TensorFlow: classes with enough photos, split into training and test
+photos. One hyperplane a person (one against the rest), so that hundreds of people train in seconds;
+it is kept as plain arrays, and needs scikit-learn only for training.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from utils.files.atomic_file import replacing
+from utils.weights.model_identity import differences
+
+FORMAT, VERSION = "faces classifier", 1
+_FOLDS = 3  # that measure how sure decisions are
+_SCALES = np.geomspace(0.25, 64, 65)
+
+
+class ClassifierError(ValueError):
+    """A classifier file that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceClassifier:
+    """Hyperplanes of C people in the space of embeddings.
+
+    Attributes:
+        names: C people.
+        weights: (C, D) float64.
+        biases: (C,) float64.
+        scale: of the decisions in the softmax that gives probabilities.
+        model: identity of the network whose embeddings it knows, see `utils.weights.model_identity`.
+    """
+
+    names: tuple[str, ...]
+    weights: np.ndarray
+    biases: np.ndarray
+    scale: float = 1.0
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def decisions(self, embeddings: np.ndarray) -> np.ndarray:
+        """Signed distances (N, C) of embeddings (N, D) to the hyperplanes, in margins.
+
+        Raises:
+            ValueError: embeddings of another shape.
+        """
+        embeddings = np.asarray(embeddings, np.float64)
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.weights.shape[1]:
+            raise ValueError(
+                f"embeddings must be (N, {self.weights.shape[1]}), got {embeddings.shape}"
+            )
+        return embeddings @ self.weights.T + self.biases
+
+    def predict(self, embeddings: np.ndarray) -> list[tuple[str, float]]:
+        """Names faces.
+
+        Args:
+            embeddings: (N, D).
+
+        Returns:
+            For each the person with the greatest decision, and the probability that it is, given
+            that it is one of the C: a stranger is named, too.
+        """
+        probabilities = _softmax(self.scale * self.decisions(embeddings))
+        best = probabilities.argmax(axis=1)
+        sure = probabilities[np.arange(len(best)), best]
+        return [(self.names[i], float(p)) for i, p in zip(best, sure, strict=True)]
+
+    def accuracy(self, embeddings: np.ndarray, labels: Sequence[str]) -> float:
+        """Share of embeddings (N, D), N at least 1, that get the name of their label."""
+        best = self.decisions(embeddings).argmax(axis=1)
+        return float(np.mean(np.array(self.names, object)[best] == np.asarray(labels, object)))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an HDF5 file, whole or not at all."""
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+            file.attrs["model"] = json.dumps(dict(self.model))
+            file.attrs["scale"] = self.scale
+            file["names"] = np.array(self.names, h5py.string_dtype("utf-8"))
+            for name in ("weights", "biases"):
+                file.create_dataset(name, data=getattr(self, name), fletcher32=True)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, model: Mapping[str, Any] | None = None
+    ) -> "FaceClassifier":
+        """Reads what `save` wrote.
+
+        Args:
+            path: of the file.
+            model: identity of the network whose embeddings will be classified; None to take the
+                caller's word for it.
+
+        Raises:
+            ClassifierError: missing, damaged, no classifier, of a newer version, or of another
+                network.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ClassifierError(f"{path}: no such classifier; train one first")
+        try:
+            with h5py.File(path, "r") as file:
+                loaded = cls._read(file)
+        except ClassifierError as error:
+            raise ClassifierError(f"{path}: {error}") from error
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ClassifierError(f"{path}: damaged, or not a classifier ({error})") from error
+        if model is not None and (text := differences(loaded.model, model)):
+            raise ClassifierError(
+                f"{path}: trained on embeddings of another network ({text}); "
+                "use that network, or train it anew"
+            )
+        return loaded
+
+    @classmethod
+    def _read(cls, file: h5py.File) -> "FaceClassifier":
+        if file.attrs.get("format") != FORMAT:
+            raise ClassifierError("an HDF5 file, but not a classifier of this project")
+        if file.attrs["version"] > VERSION:
+            raise ClassifierError(f"layout {file.attrs['version']} is newer than this version")
+        names = tuple(name.decode() for name in file["names"][:])
+        weights, biases = file["weights"][:], file["biases"][:]
+        if weights.ndim != 2 or not len(names) == len(weights) == len(biases):
+            raise ValueError("its parts do not fit each other")
+        model = json.loads(file.attrs["model"])
+        return cls(names, weights, biases, float(file.attrs["scale"]), model)
+
+
+def enough_images(labels: Sequence[str], least: int) -> np.ndarray:
+    """Positions of the labels that occur `least` times or more."""
+    _, classes, counts = _classes(labels)
+    return np.flatnonzero(counts[classes] >= least)
+
+
+def split(labels: Sequence[str], train_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a number of photos of each person to train on; the rest is to test.
+
+    Args:
+        labels: N names.
+        train_images: photos of each person; somebody with no more than that has none to test.
+        seed: of the draw.
+
+    Returns:
+        Positions of the training and of the test photos, each sorted.
+    """
+    names, classes, _ = _classes(labels)
+    rng = np.random.default_rng(seed)
+    chosen = [
+        rng.permutation(np.flatnonzero(classes == number))[:train_images]
+        for number in range(len(names))
+    ]
+    train = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
+    return train, np.setdiff1d(np.arange(len(classes)), train)
+
+
+def train(
+    embeddings: np.ndarray,
+    labels: Sequence[str],
+    model: Mapping[str, Any] | None = None,
+    penalty: float = 1.0,
+    seed: int = 0,
+) -> FaceClassifier:
+    """Trains a linear SVM, one person against the rest.
+
+    Args:
+        embeddings: (N, D).
+        labels: N names.
+        model: identity of the network that made the embeddings.
+        penalty: C of the SVM: greater follows the training photos more closely.
+        seed: of the solver and of the folds.
+
+    Returns:
+        The classifier; its decisions are those of scikit-learn's LinearSVC.
+
+    Raises:
+        ValueError: fewer than two people, or shapes that do not fit.
+    """
+    names, classes, counts = _classes(labels)
+    embeddings = np.asarray(embeddings, np.float64)
+    if embeddings.ndim != 2 or len(embeddings) != len(classes):
+        raise ValueError(f"embeddings {embeddings.shape} of {len(classes)} labels")
+    if len(names) < 2:
+        raise ValueError(f"a classifier needs photos of two people or more, there are {len(names)}")
+    weights, biases = _hyperplanes(embeddings, classes, penalty, seed)
+    scale = _scale(embeddings, classes, int(counts.min()), penalty, seed)
+    return FaceClassifier(tuple(names), weights, biases, scale, dict(model or {}))
+
+
+def _classes(labels: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Sorted names, the class of each label, labels of each class."""
+    names, classes, counts = np.unique(
+        np.array([*labels, None], object)[:-1], return_inverse=True, return_counts=True
+    )
+    return names.tolist(), classes, counts
+
+
+def _hyperplanes(embeddings, classes, penalty, seed) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.svm import LinearSVC
+
+    svm = LinearSVC(C=penalty, random_state=seed).fit(embeddings, classes)
+    weights, biases = svm.coef_, svm.intercept_
+    if len(svm.classes_) == 2:  # which scikit-learn keeps as one hyperplane, of the second
+        weights, biases = np.concatenate([-weights, weights]), np.concatenate([-biases, biases])
+    return weights, biases
+
+
+def _scale(embeddings, classes, fewest: int, penalty, seed) -> float:
+    """The factor that makes the softmax of decisions on photos that were not trained on likeliest.
+
+    Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017); 1 if
+    somebody has a single photo, which cannot be held out.
+    """
+    if fewest < 2:
+        return 1.0
+    from sklearn.model_selection import StratifiedKFold
+
+    folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed)
+    decisions = np.empty((len(classes), classes.max() + 1))
+    for fitted, held_out in folds.split(embeddings, classes):
+        weights, biases = _hyperplanes(embeddings[fitted], classes[fitted], penalty, seed)
+        decisions[held_out] = embeddings[held_out] @ weights.T + biases
+    own = np.arange(len(classes)), classes
+    likelihoods = [np.log(_softmax(scale * decisions)[own]).mean() for scale in _SCALES]
+    return float(_SCALES[np.argmax(likelihoods)])
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

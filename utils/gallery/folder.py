@@ -1,0 +1,182 @@
+"""A folder of photos of known people: whose photo each file is, and what is new in it.
+
+A photo belongs to the person whose folder it lies in, `<person>/**/*.jpg`, or, right in the folder,
+whom its name names: `<person>_<number>.jpg` or `<person>.jpg`.
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.gallery.index import UNKNOWN
+from utils.images.image_files import list_images
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A photo that no embedding is made of.
+
+    Attributes:
+        source: its path, or its number among photos given as arrays.
+        reason: why, for people to read.
+        faces: found on it; -1 where it is not about that.
+    """
+
+    source: Path | int
+    reason: str
+    faces: int = -1
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.source}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a gallery holds of photos, by the digest of the file.
+
+    Attributes:
+        people: digest -> name, of the photos with an embedding.
+        faces: digest -> faces found, of the same photos.
+        rejected: digest -> faces found, of photos that no embedding was made of.
+    """
+
+    people: Mapping[bytes, str] = field(default_factory=dict)
+    faces: Mapping[bytes, int] = field(default_factory=dict)
+    rejected: Mapping[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be done for a gallery to hold a folder.
+
+    Attributes:
+        new: (path, person, digest) of photos to embed.
+        kept: digests of photos with an embedding that may stay.
+        moved: digest -> person, of those among them that are another's now.
+        rejected: digest -> faces, of photos that were looked at before and are not used.
+        problems: the photos that are not used.
+        seen: digests of all photos of the folder.
+    """
+
+    new: list[tuple[Path, str, bytes]] = field(default_factory=list)
+    kept: set[bytes] = field(default_factory=set)
+    moved: dict[bytes, str] = field(default_factory=dict)
+    rejected: dict[bytes, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    seen: set[bytes] = field(default_factory=set)
+
+
+def clean_name(name: str, limit: int = 128) -> str:
+    """Brings a person's name to the form it is kept in: composed Unicode (NFC), trimmed.
+
+    Args:
+        name: in any script. Some systems decompose file names; the same name is typed composed.
+        limit: bytes of UTF-8.
+
+    Raises:
+        ValueError: empty, too long, not a text, with control characters, or `UNKNOWN`.
+    """
+    clean = unicodedata.normalize("NFC", name).strip()
+    try:
+        size = len(clean.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"the name {name!r} is not valid text") from None
+    if not clean or any(unicodedata.category(letter) == "Cc" for letter in clean):
+        raise ValueError(f"the name {name!r} is empty or has control characters")
+    if size > limit:
+        raise ValueError(f"the name {clean!r} takes {size} bytes, {limit} is the most")
+    if clean == UNKNOWN:
+        raise ValueError(f"nobody can be called {UNKNOWN!r}, that is what strangers are called")
+    return clean
+
+
+def person_of(path: Path) -> str:
+    """The person a photo is of, from its path relative to the gallery's folder."""
+    return path.parts[0] if len(path.parts) > 1 else re.sub(r"_\d+$", "", path.stem)
+
+
+def scan(folder: str | os.PathLike) -> tuple[list[tuple[Path, str]], list[Problem]]:
+    """Lists the photos of a folder.
+
+    Returns:
+        (path, person) of each photo, sorted by path; and those whose name cannot be one.
+
+    Raises:
+        ImageError: there is no such folder.
+        ValueError: it has no photos.
+    """
+    photos, problems = [], []
+    for path in list_images(folder):
+        try:
+            photos.append((path, clean_name(person_of(path.relative_to(folder)))))
+        except ValueError as error:
+            problems.append(Problem(path, str(error)))
+    if not photos and not problems:
+        raise ValueError(
+            f"{folder}: no photos; put them in as <person>/<photo>.jpg or <person>_1.jpg"
+        )
+    return photos, problems
+
+
+def make_plan(
+    photos: Sequence[tuple[Path, str]],
+    digests: Sequence[bytes],
+    known: Known,
+    take_largest: bool = False,
+    retry: bool = False,
+) -> Plan:
+    """Compares a folder with what is known of its photos, by their content.
+
+    Args:
+        photos: (path, person) of each.
+        digests: of each file.
+        known: what the gallery holds.
+        take_largest: use photos with several faces.
+        retry: look again at the photos that were rejected.
+
+    Returns:
+        The plan. A photo that two people have is used for neither; of one that a person has
+        twice, the first is used.
+    """
+    plan = Plan(seen=set(digests))
+    people: dict[bytes, set[str]] = {}
+    for (_, person), digest in zip(photos, digests, strict=True):
+        people.setdefault(digest, set()).add(person)
+    first: dict[bytes, Path] = {}
+    for (path, person), digest in zip(photos, digests, strict=True):
+        if len(people[digest]) > 1:
+            names = ", ".join(sorted(people[digest]))
+            plan.problems.append(Problem(path, f"the same photo is of several people: {names}"))
+        elif digest in first:
+            plan.problems.append(Problem(path, f"the same photo as {first[digest]}, used once"))
+        else:
+            first[digest] = path
+            _plan_photo(plan, path, person, digest, known, take_largest, retry)
+    return plan
+
+
+def _plan_photo(plan, path, person, digest, known, take_largest, retry) -> None:
+    faces = known.faces.get(digest, known.rejected.get(digest))
+    reason = None if faces is None else rejection(faces, take_largest)
+    if digest in known.people and not reason:
+        plan.kept.add(digest)
+        if known.people[digest] != person:
+            plan.moved[digest] = person
+    elif reason and not retry:
+        plan.rejected[digest] = faces
+        plan.problems.append(Problem(path, reason, faces))
+    else:
+        plan.new.append((path, person, digest))
+
+
+def rejection(faces: int, take_largest: bool) -> str:
+    """Why a photo with that many faces is not used; "" if it is."""
+    if faces == 0:
+        return "no face found"
+    if faces > 1 and not take_largest:
+        return f"{faces} faces found, cannot tell whose photo it is"
+    return ""

@@ -1,0 +1,434 @@
+"""Random changes to face crops, for training recognition.
+
+Everything is stateless TensorFlow that runs inside `tf.data`: the same seed gives the same result.
+`augment` draws all its random numbers at once; the functions below it are deterministic. What has
+probability 0 is not in the graph, and what is not drawn is not computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+# What shows where a moved face leaves the frame: the grey of `utils.images.image_files.letterbox`.
+FILL = 128.0
+
+_LUMA = (0.299, 0.587, 0.114)
+
+_DRAWS = (
+    *("flip", "crop_x", "crop_y"),
+    *("warp", "shift_x", "shift_y", "scale", "rotation"),
+    *("colour", "brightness", "contrast", "saturation", "hue", "grey"),
+    *("blur", "blur_scale", "jpeg", "jpeg_quality"),
+    *("erase", "erase_area", "erase_ratio", "erase_x", "erase_y", "erase_level"),
+)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Probabilities (0..1) and strengths of the random changes; the default changes nothing.
+
+    Attributes:
+        flip: Probability of mirroring left and right.
+        crop: Images are made larger by this fraction and a random part is kept; FaceNet in
+            TensorFlow takes 160 of 182 pixels, which is 22 / 160.
+        warp: Probability of moving, scaling and turning the face.
+        shift: Largest move, as a fraction of the side.
+        scale: Largest relative change of size.
+        rotation: Largest turn, in degrees.
+        colour: Probability of changing brightness, contrast, saturation and hue.
+        brightness: Largest change, as a fraction of 255.
+        contrast: Largest relative change of the distance from the mean brightness.
+        saturation: Largest relative change of the distance from grey.
+        hue: Largest turn of the colour circle, in turns.
+        grey: Probability of no colour at all.
+        blur: Probability of losing detail: the image is made smaller and larger again.
+        blur_scale: Range of the side of that smaller image, as a fraction.
+        jpeg: Probability of compression artefacts.
+        jpeg_quality: Range, from 1 to 100.
+        erase: Probability of hiding a rectangle under one grey level.
+        erase_area: Range of its area, as a fraction.
+        mixup: alpha of Beta(alpha, alpha), from which pairs of a batch take their shares; 0 is
+            never.
+    """
+
+    flip: float = 0.0
+    crop: float = 0.0
+    warp: float = 0.0
+    shift: float = 0.05
+    scale: float = 0.1
+    rotation: float = 10.0
+    colour: float = 0.0
+    brightness: float = 0.15
+    contrast: float = 0.3
+    saturation: float = 0.3
+    hue: float = 0.02
+    grey: float = 0.0
+    blur: float = 0.0
+    blur_scale: tuple[float, float] = (0.25, 0.8)
+    jpeg: float = 0.0
+    jpeg_quality: tuple[int, int] = (30, 90)
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.2)
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that make no sense, by name."""
+        for name in ("flip", "warp", "colour", "grey", "blur", "jpeg", "erase"):
+            _check_range(name, (0, getattr(self, name), 1))
+        for name in ("crop", "mixup"):
+            _check_range(name, (0, getattr(self, name), math.inf))
+        _check_range("blur_scale", (0, *self.blur_scale, 1))
+        _check_range("jpeg_quality", (1, *self.jpeg_quality, 100))
+        _check_range("erase_area", (0, *self.erase_area, 1))
+
+
+def _check_range(name: str, ascending: tuple[float, ...]) -> None:
+    if list(ascending) != sorted(ascending):
+        low, *values, high = ascending
+        raise ValueError(f"augmentation {name}: {values} is not within {low}..{high}, ascending")
+
+
+PRESETS = {
+    "none": Augmentation(),
+    "light": Augmentation(flip=0.5),
+    "strong": Augmentation(
+        flip=0.5, warp=0.5, colour=0.5, grey=0.05, blur=0.2, jpeg=0.2, erase=0.15
+    ),
+}
+
+
+def find_augmentation(choice: str | Mapping | Augmentation) -> Augmentation:
+    """Finds the settings of a preset name, of changes to "none", or of settings themselves.
+
+    Raises:
+        ValueError: No such preset, or a key that is not a field of `Augmentation`.
+    """
+    if isinstance(choice, Augmentation):
+        return choice
+    if isinstance(choice, Mapping):
+        known = [field.name for field in dataclasses.fields(Augmentation)]
+        unknown = sorted(set(choice) - set(known))
+        if unknown:
+            raise ValueError(f"augmentation: no key {unknown[0]!r}; choose from {', '.join(known)}")
+        return Augmentation(**choice)
+    if choice not in PRESETS:
+        raise ValueError(f"augmentation {choice!r}: choose from {', '.join(PRESETS)}")
+    return PRESETS[choice]
+
+
+def augment(
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    settings: Augmentation,
+    size: tuple[int, int] | None = None,
+) -> tf.Tensor:
+    """Changes one image at random.
+
+    Args:
+        image: (H, W, 3) RGB of static shape, 0..255, uint8 or float.
+        seed: (2,) integers.
+        settings: What may happen.
+        size: (height, width) of the result, at most (H, W); random parts are kept. None: (H, W).
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    image = _to_uint8(image)
+    draw = dict(
+        zip(_DRAWS, tf.unstack(tf.random.stateless_uniform([len(_DRAWS)], seed)), strict=True)
+    )
+    if settings.flip:
+        image = _sometimes(draw["flip"] < settings.flip, flip, image)
+    if size is not None and tuple(size) != tuple(image.shape[:2]):
+        image = crop(image, size, draw["crop_x"], draw["crop_y"])
+    # Only these work on floats; a light preset stays uint8 and costs next to nothing.
+    for change in (_random_warp, _random_colour, _random_blur, _random_erase):
+        image = change(image, draw, settings)
+    image = _to_uint8(image)
+    if settings.jpeg:
+        quality = _between(settings.jpeg_quality, draw["jpeg_quality"])
+        image = _sometimes(draw["jpeg"] < settings.jpeg, lambda x: compress(x, quality), image)
+    return image
+
+
+def _random_warp(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
+    if not settings.warp:
+        return image
+    shift = (
+        _around(0.0, settings.shift, draw["shift_x"]),
+        _around(0.0, settings.shift, draw["shift_y"]),
+    )
+    scale = _around(1.0, settings.scale, draw["scale"])
+    angle = _around(0.0, math.radians(settings.rotation), draw["rotation"])
+    return _sometimes(
+        draw["warp"] < settings.warp, lambda x: warp(x, shift, scale, angle), _to_float(image)
+    )
+
+
+def _random_colour(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
+    if not (settings.colour or settings.grey):
+        return image
+    # What is off is neutral, so that one matrix serves both draws.
+    on = tf.cast(draw["colour"] < settings.colour, tf.float32)
+    grey = draw["grey"] < settings.grey
+    brightness = on * _around(0.0, 255 * settings.brightness, draw["brightness"])
+    contrast = 1 + on * _around(0.0, settings.contrast, draw["contrast"])
+    saturation = 1 + on * _around(0.0, settings.saturation, draw["saturation"])
+    hue = on * _around(0.0, settings.hue, draw["hue"])
+    saturation = tf.where(grey, 0.0, saturation)
+    return _sometimes(
+        (on > 0) | grey,
+        lambda x: colour(x, brightness, contrast, saturation, hue),
+        _to_float(image),
+    )
+
+
+def _random_blur(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
+    if not settings.blur:
+        return image
+    scale = _between(settings.blur_scale, draw["blur_scale"])
+    return _sometimes(draw["blur"] < settings.blur, lambda x: blur(x, scale), _to_float(image))
+
+
+def _random_erase(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
+    if not settings.erase:
+        return image
+    # Random Erasing (Zhong et al., 2020) with a ratio of the sides of 0.3 to 1 / 0.3, log-uniform.
+    side = tf.sqrt(_between(settings.erase_area, draw["erase_area"]))
+    stretch = tf.exp(_around(0.0, -math.log(0.3) / 2, draw["erase_ratio"]))
+    extent = (tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0))
+    corner = (draw["erase_y"] * (1 - extent[0]), draw["erase_x"] * (1 - extent[1]))
+    level = 255 * draw["erase_level"]
+    return _sometimes(
+        draw["erase"] < settings.erase,
+        lambda x: erase(x, corner, extent, level),
+        _to_float(image),
+    )
+
+
+def _sometimes(
+    when: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
+) -> tf.Tensor:
+    changed = tf.cond(when, lambda: change(image), lambda: image)
+    return tf.ensure_shape(changed, image.shape)
+
+
+def _between(limits: tuple[float, float], draw: tf.Tensor) -> tf.Tensor:
+    return limits[0] + (limits[1] - limits[0]) * draw
+
+
+def _around(centre: float, distance: float, draw: tf.Tensor) -> tf.Tensor:
+    return _between((centre - distance, centre + distance), draw)
+
+
+def _to_float(image: tf.Tensor) -> tf.Tensor:
+    return tf.cast(image, tf.float32)
+
+
+def _to_uint8(image: tf.Tensor) -> tf.Tensor:
+    if image.dtype == tf.uint8:
+        return image
+    return tf.saturate_cast(tf.round(image), tf.uint8)
+
+
+def flip(image: tf.Tensor) -> tf.Tensor:
+    """Mirrors left and right.
+
+    Args:
+        image: (H, W, 3), any dtype.
+    """
+    return tf.reverse(image, axis=[1])
+
+
+def crop(image: tf.Tensor, size: tuple[int, int], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Keeps a window of the image.
+
+    Args:
+        image: (H, W, 3) of static shape, any dtype.
+        size: (height, width), at most (H, W).
+        x: Place from left to right, 0 <= x < 1; 0.5 is the middle.
+        y: Place from top to bottom.
+    """
+    height, width = size
+    top = tf.cast(y * float(image.shape[0] - height + 1), tf.int32)
+    left = tf.cast(x * float(image.shape[1] - width + 1), tf.int32)
+    window = tf.slice(image, [top, left, 0], [height, width, 3])
+    return tf.ensure_shape(window, [height, width, 3])
+
+
+def warp(
+    image: tf.Tensor, shift: tuple[tf.Tensor, tf.Tensor], scale: tf.Tensor, angle: tf.Tensor
+) -> tf.Tensor:
+    """Moves, scales and turns the content about the centre; bilinear, FILL outside.
+
+    Args:
+        image: (H, W, 3) float32 of static shape.
+        shift: Of the content to the right and down, as fractions of the width and height.
+        scale: Above 1 enlarges.
+        angle: Clockwise, in radians.
+
+    Returns:
+        float32 of the same shape.
+    """
+    height, width = image.shape[:2]
+    cos, sin = tf.cos(angle) / scale, tf.sin(angle) / scale
+    # The op wants the way back: from a pixel of the result to one of the image.
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    x, y = centre[0] + shift[0] * width, centre[1] + shift[1] * height
+    to_image = [
+        *(cos, sin, centre[0] - cos * x - sin * y),
+        *(-sin, cos, centre[1] + sin * x - cos * y),
+        *(0.0, 0.0),
+    ]
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=image[None],
+        transforms=tf.stack(to_image)[None],
+        output_shape=[height, width],
+        fill_value=FILL,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    return moved[0]
+
+
+def colour(
+    image: tf.Tensor,
+    brightness: tf.Tensor,
+    contrast: tf.Tensor,
+    saturation: tf.Tensor,
+    hue: tf.Tensor,
+) -> tf.Tensor:
+    """Changes the colours by one matrix: hue, then saturation, contrast and brightness.
+
+    Args:
+        image: (H, W, 3) float32 of static shape, 0..255.
+        brightness: Is added.
+        contrast: Multiplies the distance from the mean luma; 1 changes nothing.
+        saturation: Multiplies the distance from the pixel's own luma (BT.601); 0 is grey.
+        hue: Turn about the grey axis of the RGB cube, in turns.
+
+    Returns:
+        float32 of the same shape, 0..255.
+    """
+    turn = 2 * math.pi * hue
+    cos, sin = tf.cos(turn), tf.sin(turn) / math.sqrt(3)
+    # Rodrigues' formula for the axis (1, 1, 1) / sqrt(3); rows are the result's channels.
+    diagonal, next_one, other = cos + (1 - cos) / 3, (1 - cos) / 3 - sin, (1 - cos) / 3 + sin
+    rotation = tf.reshape(
+        tf.stack([diagonal, next_one, other, other, diagonal, next_one, next_one, other, diagonal]),
+        [3, 3],
+    )
+    luma = tf.constant([_LUMA], tf.float32)
+    desaturate = saturation * tf.eye(3) + (1 - saturation) * tf.tile(luma, [3, 1])
+    matrix = contrast * desaturate @ rotation
+    pixels = tf.reshape(image, [-1, 3])
+    mean_luma = tf.reduce_sum(tf.reduce_mean(pixels, axis=0) * luma)
+    changed = tf.matmul(pixels, matrix, transpose_b=True) + (
+        (1 - contrast) * mean_luma + brightness
+    )
+    return tf.reshape(tf.clip_by_value(changed, 0.0, 255.0), image.shape)
+
+
+def blur(image: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Loses detail as a small face does: shrinks by area, then enlarges bilinearly.
+
+    Args:
+        image: (H, W, 3) float32 of static shape.
+        scale: Side of the smaller image as a fraction, above 0 to 1.
+
+    Returns:
+        float32 of the same shape.
+    """
+    size = list(image.shape[:2])
+    small = tf.maximum(tf.cast(tf.round(scale * tf.constant(size, tf.float32)), tf.int32), 1)
+    shrunk = tf.raw_ops.ResizeArea(images=image[None], size=small)
+    return tf.raw_ops.ResizeBilinear(images=shrunk, size=size, half_pixel_centers=True)[0]
+
+
+def compress(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
+    """Encodes as JPEG and decodes again.
+
+    Args:
+        image: (H, W, 3) uint8.
+        quality: From 1 to 100.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    quality = tf.cast(tf.round(quality), tf.int32)
+    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=image, quality=quality)
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def erase(
+    image: tf.Tensor,
+    corner: tuple[tf.Tensor, tf.Tensor],
+    extent: tuple[tf.Tensor, tf.Tensor],
+    level: tf.Tensor,
+) -> tf.Tensor:
+    """Covers a rectangle with one grey level.
+
+    Args:
+        image: (H, W, 3) float32 of static shape.
+        corner: Top and left, as fractions of the height and width.
+        extent: Height and width of the rectangle, as fractions.
+        level: 0..255.
+
+    Returns:
+        float32 of the same shape.
+    """
+    rows, columns = (
+        _covered(side, first, length)
+        for side, first, length in zip(image.shape[:2], corner, extent, strict=True)
+    )
+    return tf.where(rows[:, None, None] & columns[None, :, None], level, image)
+
+
+def _covered(side: int, first: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """Which pixel centres of a side lie in [first, first + length), as fractions of the side."""
+    centres = (tf.range(side, dtype=tf.float32) + 0.5) / side
+    return (centres >= first) & (centres < first + length)
+
+
+def mixup(
+    images: tf.Tensor, seed: tf.Tensor, alpha: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Blends each image of a batch with another one (Zhang et al., "mixup", 2018).
+
+    Args:
+        images: (B, H, W, 3), any numeric dtype.
+        seed: (2,) integers.
+        alpha: Of Beta(alpha, alpha), above 0; small values leave most pairs nearly unmixed.
+
+    Returns:
+        Blends (B, H, W, 3) float32; partner (B,) int32, the row that was blended in, another one
+        where B > 1; share (B,) float32 0..1, of the row itself.
+    """
+    beta_seed, shift_seed = tf.unstack(tf.random.split(seed))
+    count = tf.shape(images)[0]
+    share = _beta(count, beta_seed, alpha)
+    shift = tf.random.stateless_uniform(
+        [], shift_seed, minval=1, maxval=tf.maximum(count, 2), dtype=tf.int32
+    )
+    partner = (tf.range(count) + shift) % count
+    weight = share[:, None, None, None]
+    images = _to_float(images)
+    return weight * images + (1 - weight) * tf.gather(images, partner), partner, share
+
+
+def _beta(count: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    """Draws (count,) float32 from Beta(alpha, alpha).
+
+    It is the share of one of two Gamma(alpha) draws, taken in logarithms because small ones
+    underflow: Gamma(alpha) is Gamma(alpha + 1) * u^(1 / alpha) (Marsaglia and Tsang, 2000).
+    """
+    gamma_seed, power_seed = tf.unstack(tf.random.split(seed))
+    gammas = tf.random.stateless_gamma([2, count], gamma_seed, alpha + 1)
+    powers = 1 - tf.random.stateless_uniform([2, count], power_seed)
+    logs = tf.math.log(gammas) + tf.math.log(powers) / alpha
+    return tf.sigmoid(logs[0] - logs[1])

@@ -1,0 +1,356 @@
+"""tf.data pipelines that feed the training of recognition."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from nets.normalization import normalize
+from utils.generators.decoding import read_face
+from utils.generators.face_augmentations import (
+    Augmentation,
+    augment,
+    crop,
+    find_augmentation,
+    mixup,
+)
+from utils.generators.samplers import Sampler, global_position, local_position, sequential
+from utils.images.image_files import ImageError, read_image
+
+Shard = tuple[int, int]
+
+_ENDLESS = 1 << 62  # positions; 10,000 images a second for ten million years
+_CHUNK = 256  # positions that a sampler computes at once: its cost is in operations, not numbers
+_PROBES = 16
+_THREADS = 16
+
+
+def recognition_dataset(
+    paths: Sequence[str],
+    labels: Sequence[int],
+    size: tuple[int, int],
+    batch_size: int,
+    sampler: Sampler,
+    augmentation: str | Mapping | Augmentation = "light",
+    normalization: str = "symmetric",
+    seed: int = 0,
+    start: int = 0,
+    repeat: bool = True,
+    shard: Shard = (0, 1),
+    replicas: int = 1,
+) -> tf.data.Dataset:
+    """A stream of training batches, of which `seed` and the position decide everything.
+
+    An image that cannot be read is left out, and the stream goes on with the next position, so
+    batches stay full: give each batch's `index` to a `SkippedImages`, which names the files. To
+    resume, start at the last `index` seen plus one.
+
+    Under several replicas of one machine, distribute the dataset (its batch is split). Under
+    several workers, give each one its `shard` and the batch size of a worker; tf.data's own
+    sharding is then off. Without a shard it would let every worker read everything.
+
+    Args:
+        paths: (N,) image files.
+        labels: (N,) class ids.
+        size: (height, width) of the network's input; images are letterboxed to it.
+        batch_size: Images a batch; a multiple of replicas * `sampler.group`.
+        sampler: Which image comes at which position, from `utils.generators.samplers`.
+        augmentation: A preset's name, changes to "none", or settings.
+        normalization: Kind of `nets.normalization.normalize`.
+        seed: Of the augmentation.
+        start: First position; a multiple of `sampler.group`, of `sampler.block` * workers under
+            several workers.
+        repeat: Whether the stream is endless; else it ends after an epoch of the sampler.
+        shard: (this worker from 0, number of workers). Blocks of positions are dealt in turn.
+        replicas: Parts that the batch will be split into. In each part, triplets are laid out as
+            all anchors, all positives, all negatives.
+
+    Returns:
+        Dataset of dict(image (B, h, w, 3) float32 normalised, label (B,) int32, index (B,) int64
+        position in the stream), and with mixup partner_label (B,) int32 and share (B,) float32.
+
+    Raises:
+        ValueError: No images, or arguments that do not fit each other.
+        ImageError: None of several images can be read.
+    """
+    settings = find_augmentation(augmentation)
+    files = _files(paths, labels)
+    _check_stream(batch_size, sampler, start, shard, replicas)
+    stop = _ENDLESS if repeat else sampler.epoch_length
+    positions = _positions(start, stop, sampler, shard)
+    faces = _read_faces(positions, files, sampler, _with_margin(size, settings.crop))
+    stream = tf.constant(seed, tf.int64)
+
+    def change(index, label, image):
+        return index, label, augment(image, [stream, index], settings, size)
+
+    def finish(*columns):
+        index, label, images = _lay_out(columns, sampler.group, replicas)
+        batch = {"label": label, "index": index}
+        if settings.mixup:
+            mixup_seed = [stream, -1 - tf.reduce_min(index)]
+            images, partner, batch["share"] = mixup(images, mixup_seed, settings.mixup)
+            batch["partner_label"] = tf.gather(label, partner)
+        return {"image": normalize(images, normalization), **batch}
+
+    batches = _map(faces, change).batch(batch_size, drop_remainder=True)
+    return _map(batches, finish).prefetch(tf.data.AUTOTUNE).with_options(_options(shard))
+
+
+def validation_dataset(
+    paths: Sequence[str],
+    labels: Sequence[int],
+    size: tuple[int, int],
+    batch_size: int,
+    normalization: str = "symmetric",
+    margin: float = 0.0,
+) -> tf.data.Dataset:
+    """All images once, in order and unchanged; the last batch may be smaller.
+
+    Args:
+        paths: (N,) image files.
+        labels: (N,) class ids.
+        size: (height, width) of the network's input.
+        batch_size: Images a batch.
+        normalization: Kind of `nets.normalization.normalize`.
+        margin: The `crop` trained with: images are made larger by it and the middle is kept.
+
+    Returns:
+        Dataset of dicts as `recognition_dataset` gives; `index` is the row of `paths`. An image
+        that cannot be read is left out.
+
+    Raises:
+        ValueError: No images, or paths and labels do not fit each other.
+        ImageError: None of several images can be read.
+    """
+    files, sampler = _files(paths, labels), sequential(labels)
+    positions = _positions(0, len(files[0]), sampler, (0, 1))
+    faces = _read_faces(positions, files, sampler, _with_margin(size, margin))
+
+    def middle(index, label, image):
+        return index, label, crop(image, size, 0.5, 0.5)
+
+    def finish(index, label, images):
+        return {"image": normalize(images, normalization), "label": label, "index": index}
+
+    batches = _map(_map(faces, middle).batch(batch_size), finish)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(_options((0, 1)))
+
+
+class SkippedImages:
+    """Names the images that a stream left out, from the gaps in its positions.
+
+    Feed it the `index` of each batch in turn (of a whole batch, if it was split over replicas).
+
+    Attributes:
+        dropped: Positions left out so far; a triplet counts three.
+        files: Path to why it cannot be read, in the order of discovery.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], sampler: Sampler, start: int = 0, shard: Shard = (0, 1)
+    ) -> None:
+        """Arguments are those the dataset was made with."""
+        self.dropped = 0
+        self.files: dict[str, str] = {}
+        self._paths = paths
+        self._sampler = sampler
+        self._shard = shard
+        self._next = local_position(start, sampler.block, shard)
+
+    def update(self, index: np.ndarray) -> list[str]:
+        """Takes the positions of the next batch.
+
+        Args:
+            index: (B,) integers.
+
+        Returns:
+            The paths that are new in `files`.
+        """
+        seen = local_position(np.asarray(index).ravel(), self._sampler.block, self._shard)
+        if not len(seen):
+            return []
+        return self._advance(seen, int(seen.max()) + 1)
+
+    def finish(self, stop: int) -> list[str]:
+        """Takes the end of a stream that keeps its last batch: `validation_dataset`.
+
+        Args:
+            stop: Positions of the whole stream; what is missing before it was left out.
+
+        Returns:
+            The paths that are new in `files`.
+        """
+        return self._advance(
+            np.array([], np.int64), local_position(stop, self._sampler.block, self._shard)
+        )
+
+    def summary(self) -> str:
+        """One line on what was left out, and one a file; empty if nothing was."""
+        if not self.dropped:
+            return ""
+        names = [f"  {path}: {reason}" for path, reason in self.files.items()]
+        head = f"{self.dropped} samples left out: {len(names)} images cannot be read"
+        return "\n".join([head, *names])
+
+    def _advance(self, seen: np.ndarray, stop: int) -> list[str]:
+        gone = np.setdiff1d(np.arange(self._next, stop), seen)
+        self._next = max(self._next, stop)
+        self.dropped += len(gone)
+        if not len(gone):
+            return []
+        positions = global_position(gone, self._sampler.block, self._shard)
+        with tf.device("CPU"):
+            indices = np.unique(self._sampler.image(positions).numpy())
+        candidates = [str(self._paths[i]) for i in indices]
+        reasons = {path: _why_unreadable(path) for path in candidates if path not in self.files}
+        # Of a triplet, only the image that is broken is named.
+        found = {path: reason for path, reason in reasons.items() if reason}
+        if self._sampler.group == 1:
+            passing = "could not be read when its turn came"
+            found = {path: reason or passing for path, reason in reasons.items()}
+        self.files |= found
+        return list(found)
+
+
+def check_files(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Finds files that are missing or empty, without opening any; for before a training.
+
+    Args:
+        paths: (N,) file paths.
+
+    Returns:
+        (path, what is wrong) of each bad file, in order.
+    """
+
+    def check(part: Sequence[str]) -> list[tuple[str, str]]:
+        verdicts = ((str(path), _file_problem(path)) for path in part)
+        return [(path, problem) for path, problem in verdicts if problem]
+
+    # A part a thread: handing over single paths would take longer than the checks.
+    bounds = np.linspace(0, len(paths), _THREADS + 1).astype(int)
+    parts = [paths[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [bad for part in pool.map(check, parts) for bad in part]
+
+
+def _file_problem(path: str) -> str:
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if size else "the file is empty"
+
+
+def _files(paths: Sequence[str], labels: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    if len(paths) != len(labels) or not len(paths):
+        raise ValueError(f"{len(paths)} paths and {len(labels)} labels: as many of both expected")
+    probes = np.unique(np.linspace(0, len(paths) - 1, _PROBES).astype(int))
+    reasons = (_why_unreadable(str(paths[i])) for i in probes)
+    # A stream in which everything is skipped would never yield a batch.
+    if all(reasons):
+        first = str(paths[0])
+        raise ImageError(
+            f"none of {len(probes)} images tried can be read; {first}: {_why_unreadable(first)}"
+        )
+    # On the CPU, where tf.data runs, even if the default device is a GPU.
+    with tf.device("CPU"):
+        return tf.constant([os.fsencode(path) for path in paths]), tf.constant(labels, tf.int32)
+
+
+def _why_unreadable(path: str) -> str:
+    """Why `read_face` fails on a file, or an empty string."""
+    try:
+        read_face(tf.constant(os.fsencode(path)), (1, 1))
+        return ""
+    except (tf.errors.OpError, ImageError):
+        pass
+    try:
+        read_image(Path(path))
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return "TensorFlow cannot decode it; save it again as JPEG or PNG"
+
+
+def _check_stream(
+    batch_size: int, sampler: Sampler, start: int, shard: Shard, replicas: int
+) -> None:
+    unit = replicas * sampler.group
+    if batch_size < 1 or batch_size % unit:
+        raise ValueError(f"batch_size {batch_size}: a positive multiple of {unit} expected")
+    worker, workers = shard
+    if not 0 <= worker < workers:
+        raise ValueError(f"shard {shard}: (worker from 0, number of workers) expected")
+    unit = sampler.group if workers == 1 else sampler.block * workers
+    if start < 0 or start % unit:
+        raise ValueError(f"start {start}: a multiple of {unit} from 0 expected")
+
+
+def _with_margin(size: tuple[int, int], margin: float) -> tuple[int, int]:
+    return tuple(round(side * (1 + margin)) for side in size)
+
+
+def _positions(start: int, stop: int, sampler: Sampler, shard: Shard) -> tf.data.Dataset:
+    """Chunks (n,) int64 of this worker's positions, of all positions from start to stop."""
+    start, stop = (local_position(end, sampler.block, shard) for end in (start, stop))
+    chunk = _CHUNK // sampler.group * sampler.group
+
+    def fill(first):
+        local = tf.range(first, tf.minimum(first + chunk, stop), dtype=tf.int64)
+        return global_position(local, sampler.block, shard)
+
+    return _map(tf.data.Dataset.range(start, stop, chunk), fill)
+
+
+def _read_faces(
+    positions: tf.data.Dataset,
+    files: tuple[tf.Tensor, tf.Tensor],
+    sampler: Sampler,
+    size: tuple[int, int],
+) -> tf.data.Dataset:
+    """Elements (position () int64, label () int32, image (h, w, 3) uint8) of readable groups."""
+    paths, labels = files
+    group = sampler.group
+
+    def look_up(position):
+        image = tf.ensure_shape(sampler.image(position), position.shape)
+        columns = (position, tf.gather(labels, image), tf.gather(paths, image))
+        return columns if group == 1 else tuple(tf.reshape(x, [-1, group]) for x in columns)
+
+    def read(position, label, name):
+        if group == 1:
+            return position, label, read_face(name, size)
+        return position, label, tf.stack([read_face(part, size) for part in tf.unstack(name)])
+
+    samples = _map(positions, look_up).unbatch()
+    # Only reading may fail in silence (`SkippedImages` tells): a later mistake has to surface.
+    faces = _map(samples, read).ignore_errors()
+    return faces if group == 1 else faces.unbatch()
+
+
+def _map(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    # Without AutoGraph, which has nothing to convert here, tracing takes half the time.
+    function = tf.autograph.experimental.do_not_convert(function)
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _lay_out(columns: Sequence[tf.Tensor], group: int, replicas: int) -> Sequence[tf.Tensor]:
+    """Orders a batch: each replica's part has the first of every group, the second of every..."""
+    if group == 1:
+        return columns
+    rows = np.arange(columns[0].shape[0]).reshape(replicas, -1, group)
+    rows = rows.swapaxes(1, 2).ravel()
+    return [tf.gather(column, rows) for column in columns]
+
+
+def _options(shard: Shard) -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    if shard[1] > 1:
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options

@@ -1,0 +1,139 @@
+"""Pictures of results: faces marked in a photo, photos side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from utils.faces.detections import Detections
+from utils.images.image_files import resize
+from utils.pictures.fonts import typeset
+
+Colour = tuple[int, int, int]
+
+GREEN: Colour = (40, 200, 90)
+RED: Colour = (225, 60, 50)
+_WHITE: Colour = (255, 255, 255)
+_BLACK: Colour = (0, 0, 0)
+_POINTS: tuple[Colour, ...] = (
+    (255, 70, 70),
+    (255, 220, 0),
+    (255, 60, 255),
+    (0, 220, 255),
+    (90, 140, 255),
+)
+
+
+def draw_detections(
+    image: np.ndarray,
+    detections: Detections,
+    labels: Sequence[str | None] | None = None,
+    colours: Sequence[Colour] | None = None,
+    note: str = "",
+) -> np.ndarray:
+    """Draws boxes, landmarks and a label a face; the best face lies on top.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        detections: The faces.
+        labels: One a face, in any script the system has a font for (else in ASCII). None, for all
+            or for one, shows the score; "" nothing.
+        colours: RGB of each face's box; all green by default.
+        note: One line for the top left corner, on black.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: The number of labels or colours is not that of the faces.
+    """
+    count = len(detections)
+    labels = [None] * count if labels is None else labels
+    colours = [GREEN] * count if colours is None else colours
+    if len(labels) != count or len(colours) != count:
+        raise ValueError(f"{count} faces, {len(labels)} labels and {len(colours)} colours")
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    for i in reversed(range(count)):
+        box = detections.boxes[i]
+        face = max(0.0, min(box[2] - box[0], box[3] - box[1]))
+        width = _line_width(image.shape, face)
+        outline = [*box[:2], *np.maximum(box[:2], box[2:])]
+        draw.rectangle(outline, outline=colours[i], width=width)
+        _draw_points(draw, detections.landmarks[i], min(width, face / 30))
+        text = f"{detections.scores[i]:.2f}" if labels[i] is None else labels[i]
+        _draw_label(draw, text, box, picture.size, colours[i])
+    _draw_label(draw, note, np.array([0, 0, *picture.size]), picture.size, _BLACK)
+    return np.array(picture)
+
+
+def side_by_side(
+    images: Sequence[np.ndarray], caption: str = "", colour: Colour = _BLACK, height: int = 320
+) -> np.ndarray:
+    """Puts images in a row, made equally high, with a caption in a white strip below.
+
+    Args:
+        images: At least one (H, W, 3) uint8 RGB.
+        caption: One line, shrunk to fit the width; no strip if empty.
+        colour: RGB of the caption.
+        height: Of the images, in pixels.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: No images.
+    """
+    if not len(images):
+        raise ValueError("no images to put side by side")
+    scaled = [resize(i, (height, max(1, round(i.shape[1] * height / i.shape[0])))) for i in images]
+    gap = max(2, height // 40)
+    width = sum(i.shape[1] for i in scaled) + gap * (len(scaled) - 1)
+    strip = max(24, height // 8) if caption else 0
+    canvas = np.full((height + strip, width, 3), 255, np.uint8)
+    left = 0
+    for part in scaled:
+        canvas[:height, left : left + part.shape[1]] = part
+        left += part.shape[1] + gap
+    return _draw_caption(canvas, caption, colour, strip) if caption else canvas
+
+
+def _draw_caption(canvas: np.ndarray, caption: str, colour: Colour, strip: int) -> np.ndarray:
+    picture = Image.fromarray(canvas)
+    size = strip * 0.6
+    text, font = typeset(caption, size)
+    length = font.getlength(text)
+    if length > 0.96 * picture.width:
+        text, font = typeset(caption, int(size * 0.94 * picture.width / length))
+    middle = (picture.width / 2, picture.height - strip / 2)
+    ImageDraw.Draw(picture).text(middle, text, fill=colour, font=font, anchor="mm")
+    return np.array(picture)
+
+
+def _line_width(shape: tuple[int, ...], face: float) -> int:
+    """Grows with the image, but stays thin on a small face."""
+    return max(1, round(min(max(shape[:2]) / 400, face / 12)))
+
+
+def _draw_points(draw: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -> None:
+    for (x, y), colour in zip(points, _POINTS, strict=True):
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw, text: str, box: np.ndarray, size: tuple[int, int], colour: Colour
+) -> None:
+    """Writes on a plate above the box, moved into the picture; as high as half the face is wide."""
+    height = np.clip((box[2] - box[0]) / 2, 10, max(12, max(size) / 45))
+    text, font = typeset(text, height)
+    if not text:
+        return
+    left, top, right, bottom = font.getbbox(text, anchor="la")
+    pad = max(1, (bottom - top) // 6)
+    plate_width, plate_height = right - left + 2 * pad, bottom - top + 2 * pad
+    x = float(np.clip(box[0], 0, max(0, size[0] - plate_width)))
+    y = float(np.clip(box[1] - plate_height, 0, max(0, size[1] - plate_height)))
+    draw.rectangle([x, y, x + plate_width, y + plate_height], fill=colour)
+    draw.text((x + pad - left, y + pad - top), text, fill=_WHITE, font=font, anchor="la")

@@ -1,0 +1,301 @@
+"""What happens around the steps of a training: progress, logs, checkpoints, evaluation, stops."""
+
+import csv
+import math
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from utils.evaluation.lfw_metrics import distance, evaluate
+from utils.files.atomic_file import replacing
+from utils.training.checkpoints import list_checkpoints, save_checkpoint
+from utils.weights.loading import save_weights
+
+
+class TrainingStopped(ValueError):
+    """Training cannot go on; the message says why and what to do."""
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar with the loss and images per second."""
+
+    def __init__(self, steps, epochs, batch_size):
+        """Takes the steps of an epoch, the last epoch and the images of a step."""
+        super().__init__()
+        self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
+        self._bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts a new bar."""
+        from tqdm import tqdm
+
+        title = f"epoch {epoch + 1}/{self.epochs}"
+        self._bar = tqdm(total=self.steps, desc=title, unit="step", dynamic_ncols=True)
+        self._start, self._done = time.perf_counter(), 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Moves the bar; the first step, which compiles, is left out of the speed."""
+        self._done += 1
+        if self._done == 1:
+            self._start = time.perf_counter()
+        seconds = time.perf_counter() - self._start
+        rate = (self._done - 1) * self.batch_size / seconds if self._done > 1 else 0.0
+        self._bar.set_postfix_str(f"loss {logs['loss']:.4f}, {rate:.1f} images/s", refresh=False)
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Closes the bar and prints the epoch's figures."""
+        self._bar.close()
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        print(f"  {figures}")
+
+
+class LossStop(keras.callbacks.Callback):
+    """Stops at a loss that is not a number, and says how to go on."""
+
+    def __init__(self, folder):
+        """Takes the folder of the checkpoints."""
+        super().__init__()
+        self._folder = folder
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Raises TrainingStopped if the loss is NaN or infinite."""
+        if math.isfinite(logs["loss"]):
+            return
+        optimizer = self.model.optimizer
+        saved = list_checkpoints(self._folder)
+        last = f"the last good checkpoint is {saved[-1]}" if saved else "there is no checkpoint yet"
+        raise TrainingStopped(
+            f"loss {logs['loss']} at step {int(optimizer.iterations)}, learning rate "
+            f"{float(optimizer.learning_rate):.3g}: lower learning_rate or set clipnorm; {last}"
+        )
+
+
+class Verification(keras.callbacks.Callback):
+    """Verifies pairs of faces after some epochs, with the averaged weights if there are any.
+
+    Adds `<name>_accuracy` (10-fold), `<name>_auc` and `<name>_tar` (at a FAR of 0.01) to the logs.
+    """
+
+    def __init__(self, name, dataset, pairs, same, every=1):
+        """Sets up the pairs.
+
+        Args:
+            name: prefix of the figures.
+            dataset: dicts with image (B, H, W, 3) pixels and index (B,), rows that pairs refer to.
+            pairs: (P, 2) indices of images.
+            same: (P,) bool.
+            every: epochs from one evaluation to the next.
+        """
+        super().__init__()
+        self.name, self.every = name, every
+        self._dataset, self._pairs, self._same = dataset, np.asarray(pairs), np.asarray(same)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the figures to `logs`."""
+        if (epoch + 1) % self.every:
+            return
+        with self.model.averaged():
+            rows = {}
+            for batch in self._dataset:
+                found = self.model.embed(batch["image"]).numpy()
+                rows.update(zip(batch["index"].numpy().tolist(), found, strict=True))
+        usable = np.array([a in rows and b in rows for a, b in self._pairs.tolist()])
+        sides = self._pairs[usable].T.tolist()
+        first, second = (np.stack([rows[i] for i in side]) for side in sides)
+        result = evaluate(distance(first, second, "euclidean"), self._same[usable], fars=(0.01,))
+        logs[f"{self.name}_accuracy"] = result.accuracy_mean
+        logs[f"{self.name}_auc"] = result.auc
+        logs[f"{self.name}_tar"] = float(result.tar_mean[0])
+
+
+def sample_pairs(labels, count, rng):
+    """Draws pairs for `Verification`: half of one person, half of two, at most `count` of each.
+
+    Args:
+        labels: (N,) people.
+        count: pairs of each kind.
+        rng: NumPy generator.
+
+    Returns:
+        pairs (P, 2) int64 in random order and same (P,) bool; empty where labels have no pair of
+        a kind.
+    """
+    labels = np.asarray(labels)
+    order = np.argsort(labels, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    same = [np.stack(np.triu_indices(len(g), 1), axis=1) for g in groups]
+    same = np.concatenate([g[p] for g, p in zip(groups, same, strict=True)])
+    same = rng.permutation(same.astype(np.int64))[:count]
+    different = rng.integers(0, len(labels), (4 * len(same), 2))
+    different = different[labels[different[:, 0]] != labels[different[:, 1]]][: len(same)]
+    pairs = np.concatenate([same, different])
+    shuffled = rng.permutation(len(pairs))
+    return pairs[shuffled], (np.arange(len(pairs)) < len(same))[shuffled]
+
+
+def read_losses(folder):
+    """Returns the rows of a folder's losses.csv, dicts of texts; none if there is no such file."""
+    path = Path(folder) / "losses.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class LossLog(keras.callbacks.Callback):
+    """Keeps losses.csv, epoch_loss.txt, epoch_val_loss.txt and loss.png up to date."""
+
+    def __init__(self, folder):
+        """Takes the folder of the logs; its rows are kept up to where training resumes."""
+        super().__init__()
+        self.path = Path(folder) / "losses.csv"
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds a row; rewrites the files whole."""
+        rows = [row for row in read_losses(self.path.parent) if int(row["epoch"]) <= epoch]
+        rate = float(self.model.optimizer.learning_rate)
+        rows.append({"epoch": epoch + 1, "learning_rate": f"{rate:.6g}"} | {
+            name: f"{value:.6f}" for name, value in logs.items()
+        })  # fmt: skip
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+        for name in ("loss", "val_loss"):
+            values = [row[name] for row in rows if row.get(name)]
+            if values:
+                with replacing(self.path.with_name(f"epoch_{name}.txt")) as temporary:
+                    temporary.write_text("\n".join(values) + "\n")
+        self._draw(rows)
+
+    def _draw(self, rows):
+        from utils.pictures.plots import save_curves
+
+        save_curves(self.path.with_name("loss.png"), loss_curves(rows), "loss")
+
+
+def loss_curves(rows):
+    """Returns {name: loss of each epoch} of the rows of losses.csv; NaN where one is missing."""
+    names = [name for name in rows[0] if name.endswith("loss")]
+    return {name: [float(row.get(name) or "nan") for row in rows] for name in names}
+
+
+class EpochWeights(keras.callbacks.Callback):
+    """Writes the network's weights after epochs, and the best ones, named as the originals do."""
+
+    def __init__(self, folder, every, info):
+        """Takes the folder, epochs between files, and what `utils.weights.loading.save_weights` notes."""
+        super().__init__()
+        self.folder, self.every, self.info = Path(folder), every, info
+        self.best = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Learns, at first, the best of the epochs before this one."""
+        if self.best is None:
+            rows = [row for row in read_losses(self.folder) if int(row["epoch"]) <= epoch]
+            losses = [float(row.get("val_loss") or row["loss"]) for row in rows]
+            self.best = min(losses, default=math.inf)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes ep003-loss1.234-val_loss1.345.weights.h5 and best_epoch.weights.h5."""
+        watched = logs.get("val_loss", logs["loss"])
+        losses = "-".join(f"{n}{logs[n]:.3f}" for n in ("loss", "val_loss") if n in logs)
+        paths = [self.folder / "last_epoch.weights.h5"]
+        if (epoch + 1) % self.every == 0:
+            paths.append(self.folder / f"ep{epoch + 1:03d}-{losses}.weights.h5")
+        if watched < self.best:
+            self.best = watched
+            paths.append(self.folder / "best_epoch.weights.h5")
+        with self.model.averaged():
+            for path in paths:
+                save_weights(self.model.network, path, **self.info)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes a checkpoint every so many steps and after each epoch."""
+
+    def __init__(self, folder, every, keep, phase, steps, done=0, batch_size=None):
+        """Sets up the rhythm.
+
+        Args:
+            folder: where checkpoints go.
+            every: steps from one to the next; 0 for the ends of epochs only.
+            keep: how many stay.
+            phase: number of the phase, from 0.
+            steps: of an epoch.
+            done: steps of the first epoch that were made before.
+            batch_size: images of a step, noted for who resumes in the middle of an epoch.
+        """
+        super().__init__()
+        self.folder, self.every, self.keep = folder, every, keep
+        self.phase, self.steps, self.done = phase, steps, done
+        self.batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Notes the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves in the middle of an epoch."""
+        self.done += 1
+        if self.every and self.done % self.every == 0 and self.done < self.steps:
+            self._save(self.epoch, self.done)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves between epochs."""
+        self.done = 0
+        self._save(epoch + 1, 0)
+
+    def _save(self, epoch, step):
+        state = {"phase": self.phase, "epoch": epoch, "step_of_epoch": step}
+        state |= {"steps": self.steps, "batch_size": self.batch_size}
+        updates = int(self.model.updates.numpy())
+        save_checkpoint(self.folder, updates, self.model.state(), state, self.keep)
+
+
+class Skipped(keras.callbacks.Callback):
+    """Prints the images that a stream left out, as soon as they are."""
+
+    def __init__(self, skipped):
+        """Takes a `utils.generators.recognition.SkippedImages`."""
+        super().__init__()
+        self._skipped = skipped
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Feeds the positions of the batch."""
+        for path in self._skipped.update(self.model.index.numpy()):
+            print(f"\nleft out: {path}: {self._skipped.files[path]}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Says how many there are."""
+        summary = self._skipped.summary()
+        if summary:
+            print(f"  {summary.splitlines()[0]}")
+
+
+class TensorBoard(keras.callbacks.Callback):
+    """Writes the figures of each epoch for TensorBoard, which itself need not be installed."""
+
+    def __init__(self, folder):
+        """Takes the folder of the event files."""
+        super().__init__()
+        import tensorflow as tf
+
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes one scalar a figure."""
+        import tensorflow as tf
+
+        metadata = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+        )
+        metadata.data_class = 1  # DATA_CLASS_SCALAR
+        with self._writer.as_default():
+            for name, value in logs.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), epoch + 1, metadata)
+        self._writer.flush()

@@ -1,0 +1,141 @@
+"""Training RetinaFace: its data, its network."""
+
+import numpy as np
+
+from nets.layers import configure_batch_norms
+from nets.retinaface import MOBILENET_BLOCKS, RetinaFace
+from utils.config import cfg_mnet, cfg_re50
+from utils.datasets.wider_labels import read_wider_labels
+from utils.generators.detection import detection_dataset, validation_dataset
+from utils.training.detection_trainer import (
+    DetectionBlockDistiller,
+    DetectionDistiller,
+    DetectionTrainer,
+)
+from utils.weights.loading import load_weights
+from utils.weights.weight_files import read_weight_file
+
+DETECTION_LOSSES = ("retinaface", "retinaface_blocks", "retinaface_distill")
+
+# The parts after the backbone, which are trained while it is frozen.
+_HEAD_PREFIXES = ("C3_", "C4_", "C5_", "P3_", "P4_", "P5_", "Conv_", "ssh_", "bbox", "cls", "ldm")
+
+
+# Changes to `utils.generators.photo_augmentations.AUGMENTATION` by the names of train.py.
+_PLAIN = dict.fromkeys(("grey", "blur", "jpeg"), 0.0)
+_AUGMENTATIONS = {
+    "strong": {},
+    "light": {**_PLAIN, "crop_scale": (0.5, 1.0)},
+    "none": {  # the whole photo, as it is
+        **_PLAIN,
+        **dict.fromkeys(("mirror", "brightness", "contrast", "saturation", "hue"), 0.0),
+        "zoom_out": 1.0,
+        "zoom_out_scale": 1.0,
+    },
+}
+
+
+class DetectionTask:
+    """What train.py needs to know of a detector training.
+
+    Attributes:
+        trainer: DetectionTrainer.
+        epoch_length: photos of an epoch.
+        info: what a weight file notes on how its network is built.
+        summary: one line on the data.
+    """
+
+    def __init__(self, settings, strategy):
+        """Reads the labels, builds the network; ValueError or OSError where they cannot work."""
+        self.settings = settings
+        backbone = settings["backbone"]
+        if settings["loss"] not in DETECTION_LOSSES:
+            names = ", ".join(DETECTION_LOSSES)
+            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
+        if backbone not in ("mobilenet", "resnet50"):
+            raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
+        if settings["loss"] != "retinaface":
+            self._check_distillation()
+        if settings["augmentation"] not in _AUGMENTATIONS:
+            names = ", ".join(_AUGMENTATIONS)
+            raise ValueError(f"augmentation {settings['augmentation']!r} is not one of {names}")
+        self.cfg = cfg_mnet if backbone == "mobilenet" else cfg_re50
+        side = self.cfg["train_image_size"]
+        self.size = tuple(settings["input_shape"] or (side, side))[:2]
+        problems = []
+        items = read_wider_labels(settings["annotation_path"], problems=problems)
+        if problems:
+            print(f"left out: {len(problems)} impossible boxes, the first {problems[0]}")
+        order = np.random.default_rng(settings["seed"]).permutation(len(items))
+        held = round(settings["val_images"] * len(items))
+        self.held = [items[i] for i in sorted(order[:held])]
+        self.items = [items[i] for i in sorted(order[held:])]
+        self.epoch_length = len(self.items)
+        faces = sum(len(item[1]) for item in self.items)
+        self.summary = f"{len(self.items)} photos with {faces} faces; {held} photos held out"
+        self.info = {"backbone": f"retinaface_{backbone}"}
+        with strategy.scope():
+            network = RetinaFace(self.cfg, backbone)
+            if settings["model_path"] is not None:
+                self._load(network, settings["model_path"], skip_mismatch=True)
+            configure_batch_norms(
+                network, settings["batch_norm_momentum"], settings["sync_batch_norm"]
+            )
+            self.trainer = self._trainer(network, backbone)
+
+    def _check_distillation(self):
+        loss, backbone = self.settings["loss"], self.settings["backbone"]
+        if backbone != "mobilenet":
+            raise ValueError(f"loss {loss}: backbone mobilenet only, not {backbone}")
+        if not self.settings["teacher_path"]:
+            raise ValueError(f"loss {loss} needs teacher_path, the detector to learn from")
+
+    def _trainer(self, network, backbone):
+        settings, loss = self.settings, self.settings["loss"]
+        if loss == "retinaface":
+            return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
+        teacher = RetinaFace(self.cfg, backbone)
+        self._load(teacher, settings["teacher_path"])
+        teacher.trainable = False
+        if loss == "retinaface_distill":
+            return DetectionDistiller(network, teacher, MOBILENET_BLOCKS, settings["ema"])
+        trainer = DetectionBlockDistiller(network, teacher, MOBILENET_BLOCKS, settings["ema"])
+        if settings["model_path"] is None:
+            batch = next(iter(self.dataset(settings["batch_size"], 0)))
+            trainer.blocks.calibrate(batch["image"])
+        return trainer
+
+    def _load(self, network, path, skip_mismatch=False):
+        source = read_weight_file(path)
+        if source.network() not in (None, network.name):
+            raise ValueError(f"{source.path}: holds {source.network()} weights, not {network.name}")
+        print(f"{source.path}: {load_weights(network, source, skip_mismatch=skip_mismatch)}")
+
+    def freeze(self, frozen):
+        """Freezes the backbone, or nothing; frozen batch norms keep their statistics."""
+        for layer in self.trainer.network.layers:
+            layer.trainable = not frozen or layer.name.startswith(_HEAD_PREFIXES)
+
+    def dataset(self, batch_size, position):
+        """Returns the endless stream of batches from a position on."""
+        settings = self.settings
+        return detection_dataset(
+            self.items,
+            self.size,
+            batch_size,
+            _AUGMENTATIONS[settings["augmentation"]],
+            seed=settings["seed"],
+            start=position,
+            cfg=self.cfg,
+            mosaic=settings["mosaic"],
+        )
+
+    def validation(self, batch_size):
+        """Returns the held-out photos, or None."""
+        if not self.held:
+            return None
+        return validation_dataset(self.held, self.size, batch_size, self.cfg)
+
+    def callbacks(self):
+        """Returns nothing of its own."""
+        return []

@@ -1,0 +1,273 @@
+"""Training a recognition network: its data, its network and what is evaluated."""
+
+import numpy as np
+
+from nets.backbones import BACKBONES, find_backbone
+from nets.facenet import facenet
+from nets.layers import configure_batch_norms
+from utils.datasets.wider_labels import read_cls_txt, split_by_identity, split_by_image
+from utils.engine.devices import worker_shard
+from utils.generators import samplers
+from utils.generators.face_augmentations import find_augmentation
+from utils.generators.recognition import (
+    SkippedImages,
+    check_files,
+    recognition_dataset,
+    validation_dataset,
+)
+from utils.training.callbacks import Skipped, Verification, sample_pairs
+from utils.training.detection_task import DETECTION_LOSSES
+from utils.training.recognition_trainer import LOSSES, RecognitionTrainer
+from utils.weights.loading import load_weights
+from utils.weights.weight_files import read_weight_file
+
+DISTILLATIONS = ("distill", "distill_blocks")  # a teacher stands in for labels
+CALIBRATION_IMAGES = 64
+VERIFIED_PAIRS = 3000  # of one person, and as many of two, that held-out people are verified on
+
+LEAST_PAIRS = 10  # of each kind: the folds of the verification
+
+# What is trained while the backbone is frozen: the layers after the last feature map.
+HEAD_LAYERS = frozenset(
+    "Bottleneck BatchNorm_Bottleneck Bottleneck_BatchNorm sep sep_bn sep_prelu gdc_dw gdc_dw_bn "
+    "linear embedding bn2 features Scores".split()
+)
+
+
+class RecognitionTask:
+    """What train.py needs to know of a recognition training.
+
+    Attributes:
+        trainer: RecognitionTrainer.
+        epoch_length: images of an epoch.
+        info: what a weight file notes on how its network is built.
+        summary: one line on the data.
+    """
+
+    def __init__(self, settings, strategy):
+        """Reads the lists, builds network and loss; ValueError or OSError if they cannot work."""
+        self.settings = settings
+        if settings["loss"] not in LOSSES:
+            names = ", ".join([*LOSSES, *DETECTION_LOSSES])
+            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
+        head, self.order, _ = LOSSES[settings["loss"]]
+        self._read_data()
+        self.sampler = self._build_sampler(settings["batch_size"])
+        self.epoch_length = self.sampler.epoch_length
+        self.backbone = find_backbone(settings["backbone"])
+        self.input_shape = tuple(settings["input_shape"] or self.backbone.input_shape)
+        mixes = find_augmentation(settings["augmentation"]).mixup
+        if mixes and settings["loss"] != "distill":
+            raise ValueError(
+                f"augmentation: mixup blends people, which loss {settings['loss']} "
+                "has no labels for; distill can use it"
+            )
+        with strategy.scope():
+            self._build(head)
+
+    def _read_data(self):
+        settings = self.settings
+        paths, labels = read_cls_txt(settings["annotation_path"], check_images=False)
+        bad = check_files(paths)
+        if len(bad) == len(paths):
+            raise ValueError(f"{settings['annotation_path']}: none of its images is there")
+        for path, problem in bad:
+            print(f"left out: {path}: {problem}")
+        gone = {path for path, _ in bad}
+        there = np.array([path not in gone for path in paths])
+        paths, labels = paths[there], labels[there]
+        kept, held = split_by_identity(labels, settings["val_people"], settings["seed"])
+        self.held_paths, self.held_labels = paths[held], labels[held]
+        self._draw_pairs()
+        paths, labels = paths[kept], np.unique(labels[kept], return_inverse=True)[1]
+        kept, held = split_by_image(labels, settings["val_images"], settings["seed"])
+        self.val_paths, self.val_labels = paths[held], labels[held]
+        self.paths, self.labels = paths[kept], labels[kept]
+        self.people = int(labels.max()) + 1
+        if self.people < 2 and settings["loss"] not in DISTILLATIONS:
+            raise ValueError(f"{settings['annotation_path']}: one person only; two are needed")
+
+    def _draw_pairs(self):
+        """Draws the pairs that held-out people are verified on."""
+        rng = np.random.default_rng(self.settings["seed"])
+        self.pairs, self.same = np.zeros((0, 2), int), np.zeros(0, bool)
+        if len(self.held_labels):
+            self.pairs, self.same = sample_pairs(self.held_labels, VERIFIED_PAIRS, rng)
+        least = min(np.sum(self.same), np.sum(~self.same))
+        if self.settings["val_people"] and least < LEAST_PAIRS:
+            people = len(np.unique(self.held_labels))
+            raise ValueError(
+                f"val_people {self.settings['val_people']}: the {people} people held out make too "
+                "few pairs to verify; hold out more, or none"
+            )
+
+    @property
+    def summary(self):
+        """One line on the data."""
+        held = len(np.unique(self.held_labels))
+        parts = [f"{len(self.paths)} images of {self.people} people"]
+        parts += [f"{len(self.val_paths)} images held out"] if len(self.val_paths) else []
+        parts += [f"{held} people held out"] if held else []
+        parts += [self.sampler.note] if self.sampler.note else []
+        return "; ".join(parts)
+
+    def _build_sampler(self, batch_size):
+        settings, labels = self.settings, self.labels
+        if self.order == "triplets":
+            return samplers.triplets(labels, settings["seed"])
+        if self.order == "identities":
+            each = settings["images_per_person"]
+            return samplers.identities(labels, max(batch_size // each, 1), each, settings["seed"])
+        choices = {"plain": samplers.plain, "balanced": samplers.balanced}
+        if settings["sampler"] not in choices:
+            raise ValueError(f"sampler {settings['sampler']!r} is neither plain nor balanced")
+        return choices[settings["sampler"]](labels, settings["seed"])
+
+    def _build(self, head):
+        settings, teacher, size = self.settings, None, self.settings["embedding_size"]
+        start = settings["model_path"] and read_weight_file(settings["model_path"])
+        fitting = start.build_settings() if start else {"symmetric": False}
+        if settings["loss"] in DISTILLATIONS:
+            teacher, taught = self._read_teacher()
+            size = teacher[0].output_shape[-1]
+        if settings["loss"] == "distill_blocks":
+            self._check_blocks(start, taught)
+            fitting = taught
+        if start and start.network() not in (None, settings["backbone"]):
+            raise ValueError(
+                f"{start.path}: holds {start.network()} weights, backbone is {settings['backbone']}"
+            )
+        self.info = {
+            "backbone": settings["backbone"],
+            "embedding_size": size or fitting.get("embedding_size") or self.backbone.embedding_size,
+            "symmetric": fitting["symmetric"],
+            "normalization": fitting.get("normalization", self.backbone.normalization),
+        }
+        network = facenet(
+            self.input_shape,
+            self.people if head else None,
+            settings["backbone"],
+            "train" if head else "predict",
+            head or "softmax",
+            self.info["embedding_size"],
+            settings["keep_probability"],
+            self.info["symmetric"],
+            settings["sample_rate"],
+        )
+        if start:
+            print(f"{start.path}: {load_weights(network, start, skip_mismatch=True)}")
+        configure_batch_norms(network, settings["batch_norm_momentum"], settings["sync_batch_norm"])
+        names = "margin scale mining label_smoothing center_factor center_rate prelogits_factor "
+        names += "relational_factor seed"
+        chosen = {name: settings[name] for name in names.split()}
+        chosen["blocks"] = self.backbone.blocks
+        self.trainer = RecognitionTrainer(
+            network,
+            settings["loss"],
+            self.info["normalization"],
+            teacher,
+            settings["ema"],
+            **chosen,
+        )
+        if settings["loss"] == "distill_blocks" and not start:
+            count = min(CALIBRATION_IMAGES, len(self.paths))
+            chosen = np.random.default_rng(settings["seed"]).permutation(len(self.paths))[:count]
+            images = self._whole(self.paths[chosen], self.labels[chosen], count)
+            self.trainer.calibrate(next(iter(images))["image"])
+
+    def _check_blocks(self, start, taught):
+        """Raises ValueError where student and teacher cannot be cut into the same blocks."""
+        backbone, teacher = self.settings["backbone"], self.settings["teacher_backbone"]
+        if not self.backbone.blocks:
+            known = [name for name, one in BACKBONES.items() if one.blocks]
+            raise ValueError(f"backbone {backbone}: distill_blocks knows {', '.join(known)} only")
+        if backbone != teacher:
+            raise ValueError(
+                f"distill_blocks: backbone {backbone} and teacher_backbone {teacher} must be equal"
+            )
+        if start and start.build_settings()["symmetric"] != taught["symmetric"]:
+            raise ValueError(f"{start.path}: pads its convolutions otherwise than the teacher does")
+
+    def _read_teacher(self):
+        """Returns (network, its normalization) and what its weights say of its build."""
+        settings = self.settings
+        if not settings["teacher_path"]:
+            raise ValueError(
+                f"loss {settings['loss']} needs teacher_path, the weights to learn from"
+            )
+        source = read_weight_file(settings["teacher_path"])
+        fitting, backbone = source.build_settings(), find_backbone(settings["teacher_backbone"])
+        network = facenet(
+            backbone=settings["teacher_backbone"],
+            embedding_size=fitting.get("embedding_size"),
+            symmetric=fitting["symmetric"],
+        )
+        load_weights(network, source)
+        network.trainable = False
+        return (network, fitting.get("normalization", backbone.normalization)), fitting
+
+    def freeze(self, frozen):
+        """Freezes all but the head, or nothing; frozen batch norms keep their statistics."""
+        for layer in self.trainer.network.layers:
+            layer.trainable = not frozen or layer.name in HEAD_LAYERS
+
+    def dataset(self, batch_size, position):
+        """Returns the endless stream of batches from a position on; pixels, not normalised."""
+        strategy, shard = self.trainer.distribute_strategy, worker_shard()
+        replicas = strategy.num_replicas_in_sync
+        self.sampler = self._build_sampler(batch_size)
+        multiple = self.sampler.block * shard[1]
+        multiple = max(multiple, self.sampler.group)
+        start = -(-position // multiple) * multiple
+        self.skipped = SkippedImages(self.paths, self.sampler, start, shard)
+
+        def stream(batch_size, parts):
+            return recognition_dataset(
+                self.paths,
+                self.labels,
+                self.input_shape[:2],
+                batch_size,
+                self.sampler,
+                self.settings["augmentation"],
+                "pixels",
+                self.settings["seed"],
+                start,
+                shard=shard,
+                replicas=parts,
+            )
+
+        if shard[1] == 1:  # `fit` splits the batch over the replicas
+            return stream(batch_size, replicas)
+        # several workers: each replica draws batches of its own size from its worker's shard
+        return strategy.distribute_datasets_from_function(
+            lambda context: stream(context.get_per_replica_batch_size(batch_size), 1)
+        )
+
+    def _whole(self, paths, labels, batch_size):
+        size = self.input_shape[:2]
+        return validation_dataset(paths, labels, size, batch_size, "pixels")
+
+    def validation(self, batch_size):
+        """Returns the held-out images of known people, or None."""
+        if not len(self.val_paths) or self.order != "images":
+            return None
+        return self._whole(self.val_paths, self.val_labels, batch_size)
+
+    def callbacks(self):
+        """Returns what names unreadable images and verifies held-out people and LFW."""
+        settings, batch_size = self.settings, self.settings["batch_size"]
+        chosen = [Skipped(self.skipped)]
+        if len(self.held_paths):
+            faces = self._whole(self.held_paths, self.held_labels, batch_size)
+            chosen.append(Verification("held_out", faces, self.pairs, self.same))
+        if settings["lfw_dir_path"]:
+            chosen.append(self._lfw(batch_size))
+        return chosen
+
+    def _lfw(self, batch_size):
+        from utils.evaluation.lfw_pairs import find_images, read_pairs
+
+        settings = self.settings
+        found = find_images(settings["lfw_dir_path"], read_pairs(settings["lfw_pairs_path"]))
+        faces = self._whole([str(p) for p in found.paths], [0] * len(found.paths), batch_size)
+        return Verification("lfw", faces, found.indices, found.labels, settings["lfw_period"])

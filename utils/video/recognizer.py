@@ -1,0 +1,194 @@
+"""Finds, follows and names the faces of a video, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.faces.detections import Detections
+from utils.gallery.index import Identity
+from utils.images.image_files import fit_within
+from utils.video.appearance import appearance
+from utils.video.name_votes import TrackName
+from utils.video.tracking import Track, Tracker
+
+Detect = Callable[[np.ndarray], Detections]
+Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Identify = Callable[[np.ndarray], list[Identity]]
+
+_ALIKE = 0.9  # correlation; a face that looks less like it did is looked at again
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """How faces get names.
+
+    Attributes:
+        embed: image (H, W, 3) uint8 and landmarks (n, 5, 2) of its faces -> (n, D) unit length.
+        identify: such embeddings -> n identities.
+        threshold: distance from which on `identify` says `UNKNOWN`.
+        every: seconds after which a face that has a name is looked at again.
+        min_face: pixels; a face that is smaller on its shorter side is followed, but not named.
+    """
+
+    embed: Embed
+    identify: Identify
+    threshold: float
+    every: float = 0.5
+    min_face: float = 20.0
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """A face of a frame.
+
+    Attributes:
+        track: the same number for the same face in all frames.
+        name: of the person or `UNKNOWN`; None if that is not settled, or nobody is recognised.
+        distance: of the name, when the face was last recognised; infinite without one.
+        box: (4,) float32 xyxy, pixels.
+        landmarks: (5, 2) float32, pixels.
+        score: of the detector.
+    """
+
+    track: int
+    name: str | None
+    distance: float
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+
+
+@dataclass
+class _Memory:
+    """What is known of a track: its name, when it was recognised, and its look."""
+
+    name: TrackName
+    seconds: float
+    look: np.ndarray
+
+
+def detect_within(detect_batch: Callable[[list], list[Detections]], max_side: int) -> Detect:
+    """Returns a detector that looks at a frame made smaller, its longer side `max_side` at most."""
+
+    def detect(image: np.ndarray) -> Detections:
+        small, placed = fit_within(image, max_side, enlarge=False)
+        return detect_batch([small])[0].to_original(placed).clip(image.shape[:2])
+
+    return detect
+
+
+class VideoRecognizer:
+    """Follows faces; recognises each when it appears, when it changes, and now and again.
+
+    Example:
+        >>> recognizer = VideoRecognizer(detect_within(facenet.detect_batch, 640), None)
+        >>> [face.track for face in recognizer(frame, 0.04)]
+        [1, 2]
+    """
+
+    def __init__(
+        self,
+        detect: Detect,
+        recognition: Recognition | None,
+        detect_every: int = 1,
+        memory: float = 1.0,
+    ):
+        """Starts before the first frame.
+
+        Args:
+            detect: image (H, W, 3) uint8 RGB -> its faces.
+            recognition: None to follow faces without naming them.
+            detect_every: frames from one detection to the next; between, faces are moved on.
+            memory: seconds that a face may be out of sight and keep its track.
+        """
+        self._detect, self._recognition, self._every = detect, recognition, detect_every
+        self._tracker = Tracker(memory=memory)
+        self._known: dict[int, _Memory] = {}  # by track
+        self._frames = 0
+
+    @property
+    def names_faces(self) -> bool:
+        """Whether faces are recognised at all."""
+        return self._recognition is not None
+
+    def __call__(self, image: np.ndarray, now: float) -> list[SeenFace]:
+        """Takes the next frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, always of the same size.
+            now: seconds of the video, rising.
+
+        Returns:
+            The faces that can be seen, oldest track first.
+        """
+        if self._frames % self._every == 0:
+            faces = self._detect(image)
+            tracks = self._tracker.update(faces, now)
+            if self._recognition:
+                self._recognize(image, faces, tracks, now)
+            self._forget()
+        else:
+            self._tracker.move(now)
+        self._frames += 1
+        # One detection may miss a face; a box that was detected once only may have been a mistake.
+        shown = [t for t in self._tracker.tracks if t.missed <= (1 if t.hits > 1 else 0)]
+        return [self._seen(track) for track in sorted(shown, key=lambda t: t.id)]
+
+    def _seen(self, track: Track) -> SeenFace:
+        known = self._known.get(track.id)
+        name, distance = (known.name.name, known.name.distance) if known else (None, float("inf"))
+        return SeenFace(track.id, name, distance, track.box, track.landmarks, track.score)
+
+    def _recognize(
+        self, image: np.ndarray, faces: Detections, tracks: list[Track], now: float
+    ) -> None:
+        """Recognises the faces whose turn it is, all in one batch."""
+        usable = [i for i in range(len(faces)) if self._usable(faces, i, image)]
+        looks = {i: appearance(image, faces.landmarks[i]) for i in usable}
+        turn = [i for i in usable if self._due(tracks[i], looks[i], now)]
+        if not turn:
+            return
+        embeddings = self._recognition.embed(image, faces.landmarks[turn])
+        voting = []
+        for i, embedding in zip(turn, embeddings, strict=True):
+            name, changed = self._name_of(tracks[i]), self._changed(tracks[i], looks[i])
+            if not name.see(embedding, changed) and name.is_another:
+                self._tracker.renumber(tracks[i])
+                name, changed = self._name_of(tracks[i]), True
+                name.see(embedding)
+            look = looks[i] if changed else self._known[tracks[i].id].look
+            self._known[tracks[i].id] = _Memory(name, now, look)
+            voting += [name] if not name.strange else []
+        if voting:
+            means = np.stack([name.embedding for name in voting])
+            for name, identity in zip(voting, self._recognition.identify(means), strict=True):
+                name.vote(identity)
+
+    def _name_of(self, track: Track) -> TrackName:
+        known = self._known.get(track.id)
+        return known.name if known else TrackName(self._recognition.threshold)
+
+    def _due(self, track: Track, look: np.ndarray, now: float) -> bool:
+        known = self._known.get(track.id)
+        if known is None or known.name.open or now - known.seconds >= self._recognition.every:
+            return True
+        return self._changed(track, look)
+
+    def _changed(self, track: Track, look: np.ndarray) -> bool:
+        """Whether a face looks otherwise than when it was last new or changed."""
+        known = self._known.get(track.id)
+        return known is None or float(look @ known.look) < _ALIKE
+
+    def _usable(self, faces: Detections, index: int, image: np.ndarray) -> bool:
+        """Whether a face is large enough, and no landmark of it outside the image."""
+        box, points = faces.boxes[index], faces.landmarks[index]
+        inside = (points >= 0).all() and (points <= (image.shape[1], image.shape[0])).all()
+        return bool(inside) and min(box[2:] - box[:2]) >= self._recognition.min_face
+
+    def _forget(self) -> None:
+        """Drops what is known of tracks that are gone."""
+        alive = {track.id for track in self._tracker.tracks}
+        self._known = {number: known for number, known in self._known.items() if number in alive}

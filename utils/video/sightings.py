@@ -1,0 +1,95 @@
+"""Who was seen in a video, and when: a table."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from utils.files.atomic_file import replacing
+from utils.gallery.index import UNKNOWN
+from utils.video.recognizer import SeenFace
+
+COLUMNS = ("track", "name", "first", "last", "frames", "distance", "clock")
+
+
+@dataclass
+class Sighting:
+    """One track under one name.
+
+    Attributes:
+        track: its number.
+        name: None while it is not settled.
+        first: seconds of the video when it was first seen so.
+        last: when it was last seen so.
+        frames: in how many frames.
+        distance: the least to that name, infinite without.
+    """
+
+    track: int
+    name: str | None
+    first: float
+    last: float
+    frames: int = 0
+    distance: float = float("inf")
+
+
+class Sightings:
+    """Counts the faces of all frames, a row for each track and name.
+
+    Frames before a track's name was settled count for that name.
+    """
+
+    def __init__(self, start: datetime | None = None):
+        """Starts empty.
+
+        Args:
+            start: local time of second 0, of a live picture; None for a file.
+        """
+        self._start = start
+        self._rows: list[Sighting] = []
+        self._current: dict[int, Sighting] = {}  # by track
+
+    def add(self, faces: Iterable[SeenFace], seconds: float) -> None:
+        """Counts the faces of the frame at that second."""
+        for face in faces:
+            row = self._current.get(face.track)
+            if row is not None and row.name is None:
+                row.name = face.name
+            if row is None or row.name != face.name:
+                row = Sighting(face.track, face.name, seconds, seconds)
+                self._current[face.track] = row
+                self._rows.append(row)
+            row.last, row.frames = seconds, row.frames + 1
+            row.distance = min(row.distance, face.distance)
+
+    @property
+    def rows(self) -> list[Sighting]:
+        """In the order in which they were first seen."""
+        return list(self._rows)
+
+    def write(self, path: str | os.PathLike, named: bool = True) -> None:
+        """Writes a CSV: track, name, first and last (seconds), frames, distance, clock.
+
+        `clock` is the local time of `first`, empty for a file.
+
+        Args:
+            path: of the CSV; it appears whole or not at all.
+            named: whether faces were recognised; else the names stay empty.
+        """
+        with replacing(Path(path)) as temporary:
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(COLUMNS)
+                writer.writerows(self._cells(row, named) for row in self._rows)
+
+    def _cells(self, row: Sighting, named: bool) -> tuple:
+        distance = "" if row.distance == float("inf") else f"{row.distance:.5f}"
+        clock = ""
+        if self._start:
+            clock = (self._start + timedelta(seconds=row.first)).isoformat(timespec="seconds")
+        name = (row.name or UNKNOWN) if named else ""
+        return row.track, name, f"{row.first:.3f}", f"{row.last:.3f}", row.frames, distance, clock

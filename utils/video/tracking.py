@@ -1,0 +1,134 @@
+"""Faces followed from frame to frame of a video."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from utils.faces.boxes import center_size, corners, iou
+from utils.faces.detections import Detections
+
+# Gains of the alpha-beta filter: how much of what a detection says of place and speed is believed.
+_PLACE_GAIN, _SPEED_GAIN = 0.8, 0.4
+_FURTHEST = 0.3  # seconds that a face is moved ahead without being seen
+_SMALLEST = 1e-3  # pixels; a box that shrinks while nobody looks keeps a size
+
+
+class Track:
+    """One face, followed.
+
+    Attributes:
+        id: its number, from 1.
+        box: (4,) float32 xyxy in pixels, smoothed; between detections where it should be by now.
+        landmarks: (5, 2) float32 in pixels, moved with the box.
+        score: of the last detection.
+        hits: detections it was seen in.
+        missed: detections it was not seen in since.
+        seen: seconds of the video when it was last detected.
+    """
+
+    def __init__(self, number: int, box: np.ndarray, points: np.ndarray, score: float, now: float):
+        """Starts where a face was detected, at rest."""
+        self.id, self.hits, self.missed, self.seen, self.score = number, 1, 0, now, float(score)
+        self._place = center_size(np.asarray(box, np.float64))  # at the last detection
+        self._speed = np.zeros(4)  # of the same, per second
+        self._keep_points(box, points)
+        self.move(now)
+
+    def _keep_points(self, box: np.ndarray, points: np.ndarray) -> None:
+        """Keeps the landmarks as fractions of the detected box."""
+        box = np.asarray(box, np.float64)
+        self._points = (points - box[:2]) / np.maximum(box[2:] - box[:2], _SMALLEST)
+
+    def _at(self, now: float) -> np.ndarray:
+        """Centre and size at a time."""
+        place = self._place + self._speed * np.clip(now - self.seen, 0, _FURTHEST)
+        place[2:] = np.maximum(place[2:], _SMALLEST)
+        return place
+
+    def move(self, now: float) -> None:
+        """Moves the box to where it should be at a time."""
+        box = corners(self._at(now))
+        self.box = box.astype(np.float32)
+        self.landmarks = (box[:2] + self._points * (box[2:] - box[:2])).astype(np.float32)
+
+    def correct(self, box: np.ndarray, points: np.ndarray, score: float, now: float) -> None:
+        """Learns place and speed from a detection."""
+        expected, since = self._at(now), max(now - self.seen, 1e-3)
+        error = center_size(np.asarray(box, np.float64)) - expected
+        # The first step shows the speed; later ones only correct it.
+        gain = 1.0 if self.hits == 1 else _SPEED_GAIN
+        self._place = expected + _PLACE_GAIN * error
+        self._speed = self._speed + gain * error / since
+        self.hits, self.missed, self.seen, self.score = self.hits + 1, 0, now, float(score)
+        self._keep_points(box, points)
+        self.move(now)
+
+
+class Tracker:
+    """Tells which face of a frame is which of the frames before.
+
+    Faces go to the tracks whose boxes, moved on with their speed, they overlap most, taken together
+    (Hungarian method on IoU, as in SORT, Bewley et al. 2016).
+    """
+
+    def __init__(self, least_iou: float = 0.25, memory: float = 1.0):
+        """Starts with no faces.
+
+        Args:
+            least_iou: a face that overlaps a track less than this is not it; 0 to 1.
+            memory: seconds that a face may be out of sight and still be the same track.
+        """
+        self.tracks: list[Track] = []
+        self._least_iou, self._memory = least_iou, memory
+        self._numbers = count(1)
+
+    def update(self, faces: Detections, now: float) -> list[Track]:
+        """Takes in the faces of a frame.
+
+        Args:
+            faces: N faces, in pixels.
+            now: seconds of the video, rising.
+
+        Returns:
+            The track of each of the N faces, in their order; `tracks` has those out of sight, too.
+        """
+        # seen by the last detection, however long ago that was, a face was not out of sight
+        self.tracks = [t for t in self.tracks if not t.missed or now - t.seen <= self._memory]
+        self.move(now)
+        chosen: list[Track | None] = [None] * len(faces)
+        for face, track in self._pairs(faces):
+            chosen[face] = self.tracks[track]
+        found = {id(track) for track in chosen}
+        for track in self.tracks:
+            track.missed += id(track) not in found
+        for i, (box, points, score) in enumerate(
+            zip(faces.boxes, faces.landmarks, faces.scores, strict=True)
+        ):
+            if chosen[i] is None:
+                chosen[i] = Track(next(self._numbers), box, points, score, now)
+                self.tracks.append(chosen[i])
+            else:
+                chosen[i].correct(box, points, score, now)
+        return chosen
+
+    def move(self, now: float) -> None:
+        """Moves all tracks on to a time at which nobody looked for faces."""
+        for track in self.tracks:
+            track.move(now)
+
+    def renumber(self, track: Track) -> None:
+        """Makes a track a new one: what is seen there is somebody else."""
+        track.id = next(self._numbers)
+
+    def _pairs(self, faces: Detections) -> list[tuple[int, int]]:
+        """Index of a face and of the track that it belongs to."""
+        if not len(faces) or not self.tracks:
+            return []
+        overlaps = iou(faces.boxes, np.stack([track.box for track in self.tracks]))
+        # Beside a good overlap one below the limit must not count, or it might break the pair up.
+        worth = np.where(overlaps >= self._least_iou, overlaps, 0)
+        rows, columns = linear_sum_assignment(worth, maximize=True)
+        return [(r, c) for r, c in zip(rows, columns, strict=True) if worth[r, c] > 0]

@@ -1,0 +1,118 @@
+"""Video files that can be played whatever ends the program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from utils.files.atomic_file import replacing
+from utils.images.image_files import letterbox
+
+# Codecs that OpenCV's own wheels can write, best first.
+_CODECS = {
+    ".mp4": ("mp4v", "avc1"),
+    ".m4v": ("mp4v", "avc1"),
+    ".mov": ("mp4v", "avc1"),
+    ".mkv": ("mp4v", "MJPG"),
+    ".avi": ("MJPG", "XVID"),
+}
+_LONGEST_STILL = 2.0  # seconds that a picture stays when none follows
+
+
+class VideoWriter:
+    """Writes pictures at the times they were seen.
+
+    A picture is repeated, or left out, so that the file plays as fast as life; where none came for
+    long, as while a stream was broken, it stays two seconds. The file gets its name when it is
+    closed, and what was there stays until then.
+
+    Example:
+        >>> with VideoWriter("out.mp4", 25) as writer:
+        ...     writer.write(picture, 0.0)
+    """
+
+    def __init__(self, path: str | os.PathLike, fps: float):
+        """Checks the name; the file is made by the first picture.
+
+        Args:
+            path: .mp4, .m4v, .mov, .mkv or .avi; its folder is made.
+            fps: frames a second.
+
+        Raises:
+            ValueError: another ending.
+            OSError: the folder cannot be made or written to, or the path is a folder.
+        """
+        self.path, self.fps, self.frames = Path(path), float(fps), 0
+        if self.path.suffix.lower() not in _CODECS:
+            raise ValueError(f"{path}: cannot write '{self.path.suffix}'; use {', '.join(_CODECS)}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
+            raise OSError(f"{path}: cannot be written")
+        self._files = contextlib.ExitStack()
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._start = 0.0  # second of the source at which the file starts
+
+    def write(self, picture: np.ndarray, seconds: float) -> None:
+        """Adds a picture.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB; one of another size than the first is fitted into it.
+            seconds: when it was seen, rising.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if self._writer is None:
+            self._open(picture)
+            self._start = seconds
+        due = round((seconds - self._start) * self.fps) + 1
+        most = max(1, round(_LONGEST_STILL * self.fps))
+        if due - self.frames > most:
+            self._start += (due - self.frames - most) / self.fps
+            due = self.frames + most
+        if _even(picture.shape) == self._size:
+            picture = picture[: self._size[0], : self._size[1]]
+        else:
+            picture = letterbox(picture, self._size, fill=0, resample="linear")[0]
+        frame = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        for _ in range(due - self.frames):
+            self._writer.write(frame)
+        self.frames = max(self.frames, due)
+
+    def close(self) -> None:
+        """Finishes the file; without a picture there is none."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        self._files.close()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Finishes the file, after an error, too: what was written can be played."""
+        self.close()
+
+    def _open(self, picture: np.ndarray) -> None:
+        """Opens a temporary file with the first codec that works."""
+        self._size = _even(picture.shape)
+        with contextlib.ExitStack() as files:
+            temporary = files.enter_context(replacing(self.path))
+            for codec in _CODECS[self.path.suffix.lower()]:
+                fourcc = cv2.VideoWriter_fourcc(*codec)
+                writer = cv2.VideoWriter(str(temporary), fourcc, self.fps, self._size[::-1])
+                if writer.isOpened():
+                    self._writer, self._files = writer, files.pop_all()
+                    return
+            raise OSError(f"{self.path}: OpenCV cannot write this kind of video here; try .avi")
+
+
+def _even(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width as codecs want them: a last odd row or column is left out."""
+    return max(2, shape[0] // 2 * 2), max(2, shape[1] // 2 * 2)

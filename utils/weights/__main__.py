@@ -1,0 +1,64 @@
+"""Lists, rewrites and downloads weight files.
+
+python -m utils.weights inspect FILE
+python -m utils.weights convert SRC DST.weights.h5
+python -m utils.weights download NAME [--folder model_data]
+"""
+
+import argparse
+import sys
+
+from utils.weights.loading import build_network, save_weights
+from utils.weights.weight_files import read_weight_file
+
+
+def inspect(path):
+    """Returns a text: format, network, tensors and weights of a file, layer by layer."""
+    source = read_weight_file(path)
+    lines = [f"{name}: {', '.join(str(a.shape) for a in v)}" for name, v in source.layers.items()]
+    tensors = sum(len(v) for v in source.layers.values())
+    count = sum(int(a.size) for v in source.layers.values() for a in v)
+    lines.append(
+        f"{source.path}: format {source.format}, network {source.network() or 'unknown'}, "
+        f"{tensors} tensors, {count:,} weights, {len(source.ignored)} ignored"
+    )
+    return "\n".join(lines)
+
+
+def convert(source_path, target_path):
+    """Rewrites a weight file of any format as .weights.h5; returns the LoadReport."""
+    source = read_weight_file(source_path)
+    model, report = build_network(source)
+    detector = model.name.startswith("retinaface")
+    settings = {} if detector else source.build_settings()
+    save_weights(model, target_path, **(settings | {"backbone": model.name}))
+    return report
+
+
+def main(argv=None):
+    """Runs the command line; returns nothing, prints the outcome."""
+    parser = argparse.ArgumentParser(prog="python -m utils.weights", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("inspect", help="list the tensors of a weight file")
+    command.add_argument("file")
+    command = commands.add_parser("convert", help="rewrite any weight file as .weights.h5")
+    command.add_argument("source")
+    command.add_argument("target")
+    command = commands.add_parser("download", help="fetch a published weight file")
+    command.add_argument("name", help="'list' shows the names")
+    command.add_argument("--folder", default="model_data")
+    arguments = parser.parse_args(argv)
+    if arguments.command == "inspect":
+        print(inspect(arguments.file))
+    elif arguments.command == "convert":
+        print(f"{arguments.target}: {convert(arguments.source, arguments.target)}")
+    else:
+        from utils.weights import downloads
+
+        downloads.main(arguments.name, arguments.folder)
+
+
+if __name__ == "__main__":
+    from utils.config import run
+
+    sys.exit(run(main))

@@ -1,0 +1,197 @@
+"""Reads weight files of every supported format into one form: Keras layer name -> its arrays."""
+
+import dataclasses
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from utils.weights import tf1_names, torch_names
+
+INFO_ATTRIBUTE = "faces"  # attribute of our own files: JSON of how to build the network
+
+# A layer that only this network has -> the network; the first that is found decides.
+_SIGNATURES = (
+    (("C3_reduced", "res2a_branch2a"), "retinaface_resnet50"),
+    (("C3_reduced",), "retinaface_mobilenet"),
+    (("Conv2d_1a_3x3",), "inception_resnetv1"),
+    (("res2a_branch2a", "features"), "arcface_iresnet50"),
+    (("sep", "conv_pw_1"), "arcface_mobilenet"),
+    (("Bottleneck", "conv_pw_1"), "mobilenet"),
+    (("embedding",), "arcface_mobilefacenet"),
+)
+_EMBEDDING_LAYERS = ("Bottleneck_BatchNorm", "BatchNorm_Bottleneck", "features", "embedding")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightFile:
+    """The content of a weight file.
+
+    Attributes:
+        path: where it was read.
+        format: "faces", "keras2", "torch", "tf1" or "mtcnn".
+        layers: layer name -> arrays in the order of `layer.weights` (kernel, bias; gamma, beta,
+            moving mean, moving variance; alpha). Names are those of nets/, but for automatic ones
+            of Keras 2.
+        ignored: names of tensors that belong to no layer: optimizer slots, counters.
+        info: how our own files say the network is built; empty for others.
+    """
+
+    path: str
+    format: str
+    layers: dict[str, list[np.ndarray]]
+    ignored: tuple[str, ...] = ()
+    info: dict = dataclasses.field(default_factory=dict)
+
+    def network(self):
+        """Returns the name of the network the weights are of, or None where it cannot be told."""
+        for names, network in _SIGNATURES:
+            if all(name in self.layers for name in names):
+                return network
+        return None
+
+    def build_settings(self):
+        """Returns the settings of `nets.facenet.facenet` that fit the weights, and normalization.
+
+        Keys: embedding_size (D), symmetric (padding of PyTorch) and, where the format implies one
+        that is not the backbone's own, normalization.
+        """
+        settings = {"symmetric": self.format == "torch"}
+        for name in _EMBEDDING_LAYERS:
+            if name in self.layers:
+                settings["embedding_size"] = int(self.layers[name][0].shape[0])
+        if self.format in ("tf1", "torch") and self.network() == "inception_resnetv1":
+            settings["normalization"] = "fixed"
+        return settings | self.info
+
+
+def read_weight_file(path):
+    """Reads any supported weight file, told apart by content.
+
+    Args:
+        path: a file, or the prefix of a TensorFlow 1 checkpoint (its .index, .meta or .data file
+            will do as well).
+
+    Returns:
+        A WeightFile.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: damaged, or of no known format; one line that names the file.
+    """
+    path = os.fspath(path)
+    prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
+    if os.path.exists(prefix + ".index"):
+        return _read_tf1(prefix)
+    if not os.path.isfile(path):
+        if os.path.isdir(path):
+            raise ValueError(f"{path}: a folder, not a weight file")
+        raise FileNotFoundError(
+            f"{path}: no such weight file; published ones: python -m utils.weights download list"
+        )
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\x89HDF"):
+        return _read_hdf5(path)
+    if head.startswith(b"\x93NUMPY"):
+        return _read_mtcnn(path)
+    if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+        return _read_torch(path)
+    raise ValueError(
+        f"{path}: not a weight file (.weights.h5, Keras .h5, .pth, TF 1 checkpoint, det .npy)"
+    )
+
+
+def _read_hdf5(path):
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            if "layer_names" in root.attrs:
+                return WeightFile(path, "keras2", _keras2_layers(root))
+            if "layers" in root:
+                info = json.loads(file.attrs.get(INFO_ATTRIBUTE, "{}"))
+                return WeightFile(path, "faces", _keras3_layers(root["layers"]), info=info)
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{path}: damaged or truncated HDF5 file ({error})") from error
+    raise ValueError(f"{path}: an HDF5 file without Keras weights")
+
+
+def _text(name):
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _keras2_layers(root):
+    layers = {}
+    for name in map(_text, root.attrs["layer_names"]):
+        group = root[name]
+        arrays = [np.asarray(group[weight]) for weight in group.attrs["weight_names"]]
+        if arrays:
+            layers[name] = arrays
+    return layers
+
+
+def _keras3_layers(root):
+    layers = {}
+    for group in root.values():
+        variables = group.get("vars")
+        if variables is not None and len(variables):
+            order = sorted(variables, key=int)
+            layers[_text(variables.attrs["name"])] = [np.asarray(variables[i]) for i in order]
+    return layers
+
+
+def _read_torch(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole_model = "config.json" in archive.namelist()
+    except zipfile.BadZipFile:
+        whole_model = False  # the format of PyTorch before 1.6, or damaged: torch will say
+    if whole_model:
+        raise ValueError(
+            f"{path}: a whole Keras model; use keras.saving.load_model and save_weights"
+        )
+    try:
+        import torch
+    except ImportError as error:
+        raise ValueError(
+            f"{path}: reading PyTorch weights needs torch: pip install torch"
+        ) from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes make its unpickler raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path}: damaged, or no PyTorch state dict ({reason})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: holds a {type(state).__name__}, not a PyTorch state dict")
+    arrays = {k: v.float().numpy() for k, v in state.items() if isinstance(v, torch.Tensor)}
+    try:
+        layers, ignored = torch_names.to_keras(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return WeightFile(path, "torch", layers, ignored)
+
+
+def _read_tf1(prefix):
+    import tensorflow as tf
+
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        names = reader.get_variable_to_shape_map()
+        arrays = {name: reader.get_tensor(name) for name in names if tf1_names.is_weight(name)}
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{prefix}: damaged TensorFlow checkpoint ({error})") from error
+    ignored = tuple(sorted(set(names) - set(arrays)))
+    return WeightFile(prefix, "tf1", tf1_names.to_keras(arrays), ignored)
+
+
+def _read_mtcnn(path):
+    from utils.weights.mtcnn_npy import read_det_npy
+
+    layers = {name: list(weights.values()) for name, weights in read_det_npy(Path(path)).items()}
+    return WeightFile(path, "mtcnn", layers)
