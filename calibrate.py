@@ -8,7 +8,9 @@ import datetime
 
 import numpy as np
 
-from utils.config import describe, device_name, from_command_line, run
+from utils.engine.devices import device_name
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
@@ -57,7 +59,8 @@ def held_out(settings):
     Raises:
         ValueError, OSError: a list that cannot be read, or settings out of range.
     """
-    from utils.datasets.wider_labels import read_cls_txt, split_by_identity
+    from utils.datasets.cls_list import read_cls_txt
+    from utils.datasets.splits import split_by_identity
 
     rate, share = settings["false_accept_rate"], settings["val_people"]
     if not 0 < rate < 1:
@@ -117,7 +120,7 @@ def calibrate(distances, same, false_accept_rate):
         dict of threshold, false_accept_rate and true_accept_rate at it, and the histogram: edges,
         and shares of the same and of the different pairs.
     """
-    from utils.evaluation.lfw_metrics import threshold_at_far
+    from utils.evaluation.roc import threshold_at_far
 
     limit = threshold_at_far(distances[~same], false_accept_rate)
     # the wrappers accept a distance equal to the threshold, the rate counts those below
@@ -140,7 +143,7 @@ def calibrate(distances, same, false_accept_rate):
 
 def save(settings, network, found, distances, same):
     """Writes the card and the picture beside the weights; returns their paths."""
-    from utils.evaluation.lfw_metrics import roc
+    from utils.evaluation.roc import roc
     from utils.pictures.plots import save_distances
     from utils.weights.cards import update_card
 

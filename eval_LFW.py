@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from utils.config import describe, device_name, from_command_line, run
+from utils.engine.devices import device_name
 from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedder import CachedEmbedder, Embeddings
-from utils.evaluation.embedding_cache import code_digest, default_folder, weights_digest
 from utils.evaluation.lfw_metrics import METRICS, VerificationResult, evaluate_embeddings
 from utils.evaluation.lfw_pairs import find_images, read_packed, read_pairs
 from utils.files.atomic_file import replacing
+from utils.files.cache import default_folder
+from utils.files.digests import code_digest, weights_digest
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     # data:

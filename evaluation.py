@@ -8,14 +8,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from utils.config import describe, device_name, from_command_line, run
 from utils.detection.multi_scale import merge, views
+from utils.engine.devices import device_name
 from utils.engine.stopwatch import Stopwatch
-from utils.evaluation.embedding_cache import weights_digest
 from utils.evaluation.widerface_metrics import evaluate_curves
 from utils.evaluation.widerface_results import read_ground_truth, write_result
 from utils.faces.photo_stream import face_stream
 from utils.files.atomic_file import replacing
+from utils.files.digests import weights_digest
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     # data:

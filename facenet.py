@@ -8,22 +8,19 @@ import numpy as np
 from nets.backbones import find_backbone
 from nets.facenet import facenet
 from nets.normalization import NORMALIZATIONS, normalize
-from utils.config import override
 from utils.engine.engine import compile_engine
 from utils.faces.alignment import align
+from utils.faces.detections import NoFaceError
 from utils.faces.photo_stream import Photo, cut_faces, embed_faces, face_stream
-from utils.images.image_files import ImageError, letterbox, read_image, resize
-from utils.weights.cards import read_card
+from utils.images.image_files import ImageError, read_image
+from utils.images.placement import letterbox, resize
+from utils.settings.settings import override
+from utils.weights.cards import model_identity, read_card
 from utils.weights.loading import load_weights
-from utils.weights.model_identity import model_identity
 from utils.weights.weight_files import read_weight_file
 
 DEFAULT_THRESHOLD = 1.1
 DETECTORS = ("retinaface", "mtcnn", None)
-
-
-class NoFaceError(ValueError):
-    """No face where one is needed; the message names the image."""
 
 
 class Facenet:

@@ -1,16 +1,17 @@
 """Compares, detects and measures faces: one script, several modes."""
 
-import csv
 import os
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
-from utils.config import describe, device_name, from_command_line, run
+from utils.engine.devices import device_name
+from utils.engine.stopwatch import seconds_per_call
 from utils.face_models import build_detector, build_facenet
-from utils.files.atomic_file import replacing
+from utils.faces.face_table import write_detections_csv
 from utils.files.unique_names import UniqueNames
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     # verify, detect, dir_predict, fps, summary; naming people: encode, recognize, classify_train,
@@ -107,9 +108,9 @@ def verify(settings):
 
 def compare(facenet, first, second):
     """Returns the distance of two photos and a function (caption, same) -> picture."""
-    from facenet import NoFaceError
-    from utils.faces.detections import Detections
-    from utils.images.image_files import fit_within, read_image
+    from utils.faces.detections import Detections, NoFaceError
+    from utils.images.image_files import read_image
+    from utils.images.placement import fit_within
     from utils.pictures.drawing import draw_detections, side_by_side
 
     photos = [read_image(first), read_image(second)]
@@ -177,24 +178,12 @@ def dir_predict(settings):
         name = path.relative_to(folder)
         rows += [(name, *row.tolist()) for row in faces.to_array()]
         save_image(target / name.parent / f"{name.name}_detect.jpg", draw_detections(image, faces))
-    write_csv(target / "faces.csv", rows)
+    write_detections_csv(target / "faces.csv", rows)
     for line in unreadable:
         print(f"left out: {line}", file=sys.stderr)
     print(f"{len(rows)} faces in {len(paths) - len(unreadable)} photos: {target / 'faces.csv'}")
     if len(unreadable) == len(paths):
         raise ValueError(f"{folder}: none of its {len(paths)} photos can be read")
-
-
-def write_csv(path, rows):
-    """Writes one line a face: file, box, score, five landmarks; pixels. Whole or not at all."""
-    points = [f"{name}_{axis}" for name in "left_eye right_eye nose mouth_left mouth_right".split()
-              for axis in "xy"]  # fmt: skip
-    # a file name that is no valid text must not cost the table
-    options = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
-    with replacing(path) as temporary, open(temporary, "w", **options) as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
-        writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)
 
 
 def encode(settings):
@@ -238,10 +227,10 @@ def classify(settings):
 
 def cluster(settings):
     """Groups the faces of a folder by person."""
-    from utils.gallery import photo_naming
+    from utils.gallery import grouping
 
     paths = settings["images"] or [settings["dir_origin_path"]]
-    say(photo_naming.group(build_facenet(settings), paths, settings))
+    say(grouping.group(build_facenet(settings), paths, settings))
 
 
 def photos_to_name(settings):
@@ -273,15 +262,6 @@ def fps(settings):
     for name, call in timed.items():
         seconds = seconds_per_call(call, settings["test_interval"])
         print(f"{name}: {1000 * seconds:.2f} ms, {1 / seconds:.1f} FPS")
-
-
-def seconds_per_call(call, times):
-    """Returns the mean seconds of a call, after one that does not count."""
-    call()
-    start = time.perf_counter()
-    for _ in range(times):
-        call()
-    return (time.perf_counter() - start) / times
 
 
 def summary(settings):

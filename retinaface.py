@@ -7,12 +7,14 @@ import numpy as np
 
 from nets.normalization import normalize
 from nets.retinaface import RetinaFace
-from utils.config import cfg_mnet, cfg_re50, override
-from utils.detection.anchor_decoding import decode
+from utils.config import cfg_mnet, cfg_re50
 from utils.detection.anchors import Anchors
+from utils.detection.box_coding import decode
 from utils.engine.engine import compile_engine
-from utils.images.image_files import Letterbox, fit_within, letterbox, pad_to_multiple, read_image
+from utils.images.image_files import read_image
+from utils.images.placement import Letterbox, fit_within, letterbox, pad_to_multiple
 from utils.pictures.drawing import draw_detections
+from utils.settings.settings import override
 from utils.weights.loading import load_weights
 
 STRIDE = 32  # of the coarsest feature map; the network wants multiples of it

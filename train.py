@@ -4,7 +4,9 @@ import sys
 import warnings
 from pathlib import Path
 
-from utils.config import describe, device_name, from_command_line, run
+from utils.engine.devices import device_name
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     # What is trained:
@@ -129,7 +131,7 @@ def train(settings, strategy=None):
     import keras
     import tensorflow as tf
 
-    from utils.training.phases import read_phases
+    from utils.training.schedules import read_phases
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.config import describe, device_name, from_command_line, run
+from utils.datasets.cls_list import write_cls_txt
 from utils.datasets.crop_rules import CropRules
 from utils.datasets.crops import REPORT_NAME, DatasetAlignment
 from utils.datasets.folders import list_folders, list_identities, name_problem
@@ -22,9 +22,12 @@ from utils.datasets.labelling import label_photos
 from utils.datasets.report import KEPT, LABEL_CONFLICT, Row, write_report
 from utils.datasets.screening import check_readable, screen
 from utils.datasets.splits import SPLITS, chart, split_classes, summarise
-from utils.datasets.wider_labels import label_root, write_cls_txt, write_wider_labels
-from utils.detection.second_look import detect_twice
+from utils.datasets.wider_labels import label_root, write_wider_labels
+from utils.detection.multi_scale import detect_twice
+from utils.engine.devices import cores, device_name
 from utils.images.image_files import list_images
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     # photos:
@@ -158,11 +161,6 @@ def named(names, what):
     return f"{len(names):,} {what}: {shown}{', ...' if len(names) > _NAMED else ''}"
 
 
-def cores():
-    """Returns how many cores there are."""
-    return os.cpu_count() or 1
-
-
 def align(portraits, dropped, folder, settings):
     """Aligns what is not yet aligned; returns the rows of all photos."""
     from tqdm import tqdm
@@ -250,7 +248,7 @@ def detector_settings(settings):
 
 def decisive_settings(settings):
     """Returns what decides a detection, weights by their content."""
-    from utils.evaluation.embedding_cache import weights_digest
+    from utils.files.digests import weights_digest
 
     _, chosen = detector_settings(settings)
     weights = weights_digest(chosen.pop("model_path"))

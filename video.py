@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.config import describe, device_name, from_command_line, run
+from utils.engine.devices import device_name
+from utils.settings.command_line import from_command_line, run
+from utils.settings.settings import describe
 
 _defaults = {
     "source": "0",  # number of a camera, a video file, or an address (rtsp://, http://)
@@ -249,7 +251,7 @@ def watch(video, recognizer, outputs, settings):
     """Goes through the frames until the video, the user or max_seconds ends them."""
     from tqdm import tqdm
 
-    from utils.engine.frame_rate import FrameRate
+    from utils.engine.stopwatch import FrameRate
     from utils.video.sightings import Sightings
 
     if video.live:

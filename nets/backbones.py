@@ -8,6 +8,12 @@ from nets.iresnet import iresnet50
 from nets.mobilefacenet import MOBILEFACENET_BLOCKS, mobilefacenet
 from nets.mobilenet import arcface_mobilenet, facenet_mobilenet
 
+# What is trained while the backbone is frozen: the layers after the last feature map.
+HEAD_LAYERS = frozenset(
+    "Bottleneck BatchNorm_Bottleneck Bottleneck_BatchNorm sep sep_bn sep_prelu gdc_dw gdc_dw_bn "
+    "linear embedding bn2 features Scores".split()
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:

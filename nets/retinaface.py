@@ -7,6 +7,9 @@ from nets.layers import BatchNormalization, UpsampleLike
 from nets.mobilenet import mobilenet_v1
 from nets.resnet import resnet50
 
+# The parts after the backbone, which are trained while it is frozen.
+HEAD_PREFIXES = ("C3_", "C4_", "C5_", "P3_", "P4_", "P5_", "Conv_", "ssh_", "bbox", "cls", "ldm")
+
 ANCHORS_PER_CELL = 2
 LEVELS = ("P3", "P4", "P5")
 _SSH_CONVS = ("3x3", "5x5_1", "5x5_2", "7x7_2", "7x7_3")

@@ -2,7 +2,7 @@
 
 import sys
 
-from utils.config import run
+from utils.settings.command_line import run
 
 
 def call(main, monkeypatch, capsys, arguments, settings):

@@ -17,7 +17,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.images.image_files import read_image, resize
+from utils.images.image_files import read_image
+from utils.images.placement import resize
 
 SIZE = (720, 1280)  # height, width of the video
 FPS, SECONDS = 25, 20

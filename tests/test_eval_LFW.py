@@ -9,9 +9,9 @@ from PIL import Image
 
 import eval_LFW
 from tests.shared import need
-from utils.config import run
 from utils.faces.detections import Detections
 from utils.pictures import plots
+from utils.settings.command_line import run
 
 PEOPLE, FOLDS, PER_KIND = 6, 3, 2
 

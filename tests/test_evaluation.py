@@ -9,10 +9,10 @@ from scipy.io import savemat
 
 import evaluation
 from tests.shared import need
-from utils.config import run
 from utils.evaluation.widerface_results import read_result
 from utils.faces.detections import Detections
 from utils.pictures import plots
+from utils.settings.command_line import run
 
 EVENTS = {"0--Parade": ["a", "b"], "1--Handshaking": ["c"]}
 SIZE = (60, 80)

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facenet import Facenet, NoFaceError
+from facenet import Facenet
 from nets.facenet import facenet
 from tests.shared import need
-from utils.evaluation.lfw_metrics import best_threshold
 from utils.evaluation.lfw_pairs import find_images, read_pairs
+from utils.evaluation.roc import best_threshold
 from utils.faces.alignment import align
-from utils.faces.detections import Detections
+from utils.faces.detections import Detections, NoFaceError
 from utils.images.image_files import ImageError, _from_file
 from utils.weights.loading import save_weights
 from utils.weights.weight_files import WeightFile

@@ -18,6 +18,8 @@ from retinaface import Retinaface
 from tests import command_line
 from tests.shared import need
 from utils.config import cfg_mnet
+from utils.engine import stopwatch
+from utils.faces import face_table
 from utils.faces.detections import Detections
 from utils.images.image_files import read_image
 from utils.weights.loading import save_weights
@@ -559,10 +561,10 @@ def test_folder_without_photos_fails(command, detector, tmp_path, kind, message)
 
 def test_table_is_whole_or_not_there(tmp_path):
     path = tmp_path / "faces.csv"
-    predict.write_csv(path, [("a.jpg", *range(15))])
+    face_table.write_detections_csv(path, [("a.jpg", *range(15))])
     before = path.read_bytes()
     with pytest.raises(ValueError, match="format code"):
-        predict.write_csv(path, [("a.jpg", *["text"] * 15)])
+        face_table.write_detections_csv(path, [("a.jpg", *["text"] * 15)])
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["faces.csv"]
 
 
@@ -580,8 +582,8 @@ def test_fps_times_both_networks(command, detector, crops_only, monkeypatch, pho
 
 def test_seconds_per_call_leaves_the_first_out(monkeypatch):
     calls, ticks = [], iter([5.0, 8.0])
-    monkeypatch.setattr(predict.time, "perf_counter", lambda: next(ticks))
-    assert predict.seconds_per_call(lambda: calls.append(1), 6) == pytest.approx(0.5)
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(ticks))
+    assert stopwatch.seconds_per_call(lambda: calls.append(1), 6) == pytest.approx(0.5)
     assert len(calls) == 7
 
 

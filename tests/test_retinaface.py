@@ -7,9 +7,8 @@ from nets.retinaface import RetinaFace
 from retinaface import Retinaface
 from tests.shared import need
 from utils.config import cfg_mnet
-from utils.detection.anchor_decoding import decode
 from utils.detection.anchors import Anchors
-from utils.detection.box_coding import encode_boxes, encode_landmarks
+from utils.detection.box_coding import decode, encode_boxes, encode_landmarks
 from utils.faces.boxes import iou
 from utils.images.image_files import ImageError, read_image
 from utils.weights.loading import save_weights

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facenet import Facenet, NoFaceError
+from facenet import Facenet
 from retinaface import Retinaface
+from utils.faces.detections import NoFaceError
 from utils.weights.cards import read_card
 from utils.weights.loading import load_weights
 

@@ -11,7 +11,7 @@ from keras import layers
 import train
 from nets.backbones import BACKBONES, Backbone
 from nets.layers import BatchNormalization
-from utils.datasets.wider_labels import read_cls_txt
+from utils.datasets.cls_list import read_cls_txt
 from utils.images.image_files import read_image, save_image
 from utils.training.checkpoints import list_checkpoints, read_state
 from utils.training.recognition_trainer import LOSSES

@@ -5,8 +5,9 @@ import pytest
 
 import txt_annotation
 from tests.shared import need
+from utils.datasets.cls_list import read_cls_txt
 from utils.datasets.report import Report
-from utils.datasets.wider_labels import read_cls_txt, read_wider_labels
+from utils.datasets.wider_labels import read_wider_labels
 from utils.faces.alignment import ARCFACE_TEMPLATE
 from utils.faces.detections import Detections
 from utils.images.image_files import read_image, save_image

@@ -384,7 +384,7 @@ def test_names_in_a_video_of_real_photos(tmp_path):
     from retinaface import Retinaface
     from tests.benchmarks import bench_video
     from tests.make_video import choose, read_identities, write
-    from utils.config import from_command_line
+    from utils.settings.command_line import from_command_line
 
     weights = need("weights/arcface_mobilefacenet.pth")
     detector_weights = need("weights/retinaface_mobilenet025_tf2.h5")

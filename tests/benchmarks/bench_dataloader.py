@@ -14,9 +14,10 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.shared import SHARED
-from utils.datasets.wider_labels import read_cls_txt, write_cls_txt
+from utils.datasets.cls_list import read_cls_txt, write_cls_txt
 from utils.generators import samplers
-from utils.generators.recognition import check_files, recognition_dataset
+from utils.generators.recognition import recognition_dataset
+from utils.generators.skipped_images import check_files
 
 PHOTOS, SIZE, BATCH = 256, (112, 112), 64
 WARM_UP, BATCHES, ROUNDS = 8, 40, 5

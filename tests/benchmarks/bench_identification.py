@@ -16,11 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from facenet import Facenet
-from utils.datasets.wider_labels import read_cls_txt
+from utils.datasets.cls_list import read_cls_txt
 from utils.gallery import classifier
 from utils.gallery.gallery import Gallery
 from utils.images.image_files import read_image, save_image
-from utils.pictures.contact_sheet import contact_sheet
+from utils.pictures.drawing import contact_sheet
 
 PEOPLE, EACH, STRANGERS, FAR = 100, 5, 500, 0.01
 OUTPUT = Path("logs/bench")

@@ -33,7 +33,8 @@ from utils.export.formats import open_exported, write_exported
 from utils.export.serving import serve_recognizer, serve_retinaface
 from utils.faces.detections import Detections
 from utils.files.atomic_file import replacing
-from utils.images.image_files import letterbox, read_image, resize
+from utils.images.image_files import read_image
+from utils.images.placement import letterbox, resize
 from utils.pictures.plots import save_bars
 
 _BURST = 4

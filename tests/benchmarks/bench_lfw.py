@@ -18,10 +18,12 @@ import tensorflow as tf
 from facenet import Facenet
 from nets.normalization import normalize
 from retinaface import Retinaface
-from utils.detection.anchor_decoding import decode
 from utils.detection.anchors import Anchors, _anchors
-from utils.faces.photo_stream import central_face, cut_faces, detect_faces, embed_faces, face_stream
-from utils.images.image_files import list_images, pad_to_multiple, read_image
+from utils.detection.box_coding import decode
+from utils.faces.choice import central_face
+from utils.faces.photo_stream import cut_faces, detect_faces, embed_faces, face_stream
+from utils.images.image_files import list_images, read_image
+from utils.images.placement import pad_to_multiple
 
 
 def ours(paths, facenet, detector):

@@ -19,9 +19,9 @@ import numpy as np
 import video
 from retinaface import Retinaface
 from tests.make_video import choose, read_identities, write
-from utils.config import from_command_line
 from utils.faces.boxes import iou
 from utils.gallery.gallery import UNKNOWN
+from utils.settings.command_line import from_command_line
 from utils.video.source import open_source
 
 SAME_FACE = 0.4  # IoU

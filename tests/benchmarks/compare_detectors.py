@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from retinaface import Retinaface
 from utils.faces.boxes import iou
-from utils.faces.photo_stream import central_face, face_stream
+from utils.faces.choice import central_face
+from utils.faces.photo_stream import face_stream
 from utils.images.image_files import list_images
 
 SIZES = (0, 16, 32, 64, 128, 10**6)  # of a face's shorter side, pixels

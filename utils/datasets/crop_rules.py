@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.datasets.report import KEPT, NO_FACE, SEVERAL_FACES, TOO_SMALL
-from utils.detection.second_look import CLEAR_SCORE
+from utils.detection.multi_scale import CLEAR_SCORE
 from utils.faces.alignment import align, crop
-from utils.faces.boxes import area
+from utils.faces.choice import weighted_areas
 from utils.faces.detections import Detections
 
 
@@ -87,24 +87,3 @@ class CropRules:
         if self.mode == "warp":
             return align(image, face.landmarks[0], self.size)
         return crop(image, face.boxes[0], self.margin, self.size)
-
-
-def weighted_areas(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Areas of boxes, less towards the corners of their image: area * (1 - distance / farthest).
-
-    The distance is that of the centres of box and image; the farthest is a corner's. Of 96 CelebA
-    photos with several clear faces, told apart by their embeddings, the largest such value is the
-    named person's in 94. FaceNet's area - 2 distance^2 in pixels (`face_stream.central_face`) is
-    right in 87: it prefers a small face in the middle of a large photo to any other.
-
-    Args:
-        boxes: (N, 4) xyxy, pixels.
-        size: (height, width) of the image.
-
-    Returns:
-        (N,) float32, square pixels; 0 for boxes centred beyond the corners' distance.
-    """
-    middle = np.array([size[1], size[0]], np.float32) / 2
-    offsets = (boxes[:, :2] + boxes[:, 2:]) / 2 - middle
-    nearness = 1 - np.hypot(*offsets.T) / np.hypot(*middle)
-    return area(boxes) * np.maximum(nearness, 0)

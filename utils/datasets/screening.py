@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from utils.datasets.folders import Portrait, name_problem
 from utils.datasets.report import BAD_NAME, DUPLICATE, KEPT, LABEL_CONFLICT, UNREADABLE, Row
-from utils.evaluation.embedding_cache import digest
 from utils.faces.photo_stream import read_ahead
+from utils.files.digests import digest
 from utils.images.image_files import read_image
 
 

@@ -5,10 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from utils.datasets.wider_labels import split_by_identity, split_by_image
-
-SPLITS = {"identity": split_by_identity, "image": split_by_image}
-
 _BARS = 40  # that a chart shows legibly
 
 
@@ -84,3 +80,71 @@ def chart(counts: Mapping[str, int]) -> tuple[dict[str, int], str, str]:
         name = str(start) if start == end else f"{start}-{end}"
         bars[name] = sum(people[number] for number in range(start, end + 1))
     return bars, "images of a person", "people"
+
+
+def split_by_identity(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits images so that no person is on both sides: tests people never trained on.
+
+    Args:
+        labels: (N,) integer class ids.
+        share: Of the people to hold out, 0 <= share < 1; at least one person stays on each side
+            where share is positive.
+        seed: Of the choice.
+
+    Returns:
+        Indices of the images kept and held out, int64, each ascending.
+
+    Raises:
+        ValueError: share is out of range, or positive with fewer than two people.
+    """
+    _check_share(share)
+    people, person = np.unique(np.asarray(labels), return_inverse=True)
+    held = np.zeros(len(people), bool)
+    if share > 0:
+        if len(people) < 2:
+            raise ValueError(f"cannot hold out people of {len(people)}: two are needed")
+        count = int(np.clip(round(share * len(people)), 1, len(people) - 1))
+        held[np.random.default_rng(seed).permutation(len(people))[:count]] = True
+    return _sides(held[person])
+
+
+def split_by_image(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits each person's images: tests unseen photos of people trained on.
+
+    A person of n images gives n * share of them, rounded up or down at random so that the mean is
+    exact for small n too, but keeps at least one.
+
+    Args:
+        labels: (N,) integer class ids.
+        share: Of the images to hold out, 0 <= share < 1.
+        seed: Of the choice.
+
+    Returns:
+        Indices of the images kept and held out, int64, each ascending.
+
+    Raises:
+        ValueError: share is out of range.
+    """
+    _check_share(share)
+    rng = np.random.default_rng(seed)
+    _, person, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+    shuffled = rng.permutation(len(person))
+    by_person = shuffled[np.argsort(person[shuffled], kind="stable")]
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    rank = np.empty(len(person), np.int64)
+    rank[by_person] = np.arange(len(person)) - starts
+    # Of n ranks, those with (rank + u) / n >= 1 - share are n * share on average over u in [0, 1).
+    fraction = (rank + rng.random(len(counts))[person]) / counts[person]
+    return _sides((fraction >= 1 - share) & (rank > 0))
+
+
+def _check_share(share: float) -> None:
+    if not 0 <= share < 1:
+        raise ValueError(f"share {share}: 0 <= share < 1 expected")
+
+
+def _sides(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+SPLITS = {"identity": split_by_identity, "image": split_by_image}

@@ -9,140 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.files.atomic_file import replacing
+from utils.datasets.cls_list import AnnotationError, numbered_lines, one_line, write_lines
 
-_MAX_LABEL = np.iinfo(np.int32).max
 _BOX_NUMBERS = 4
 _LANDMARK_NUMBERS = 15
 # x y w h; with five (x, y, visible); with the blur after them.
 _FACE_LINE_LENGTHS = (4, 19, 20)
-
-
-class AnnotationError(ValueError):
-    """A label file that cannot be used; the message names the file and line."""
-
-
-def read_cls_txt(
-    path: str | os.PathLike, check_images: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a training list of recognition: a line `id;path` an image, UTF-8.
-
-    A relative path is looked for in the folder of the list, then in the current one. A path may
-    contain semicolons and spaces. Empty lines are ignored.
-
-    Args:
-        path: The list, as `txt_annotation.py` writes it.
-        check_images: Whether an image that does not exist is an error.
-
-    Returns:
-        paths (N,) object array of str, and labels (N,) int32 in 0..C-1, in the order of the file.
-
-    Raises:
-        AnnotationError: The file is missing or empty, a line is no `id;path`, the ids are not
-            0..C-1 without a gap, or images are missing; with file and line.
-    """
-    path = Path(path)
-    numbers, labels, names = [], [], []
-    for number, line in _lines(path):
-        label, name = _parse_cls_line(line, path, number)
-        numbers.append(number)
-        labels.append(label)
-        names.append(name)
-    if not names:
-        raise AnnotationError(f"{path}: no images are listed; write it with txt_annotation.py")
-    labels = np.array(labels, np.int32)
-    _check_labels(labels, path)
-    folder = str(path.parent)
-    paths = np.array([_resolve(name, folder) for name in names], object)
-    if check_images:
-        _check_images(paths, numbers, path)
-    return paths, labels
-
-
-def _lines(path: Path) -> Iterable[tuple[int, str]]:
-    """Yields (line number from 1, line without its end) of the lines that are not blank."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.rstrip("\n")
-    except FileNotFoundError as error:
-        raise AnnotationError(f"{path}: no such file; write it with txt_annotation.py") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path}: not UTF-8 text ({error})") from error
-    except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error})") from error
-
-
-def _parse_cls_line(line: str, path: Path, number: int) -> tuple[int, str]:
-    label, separator, name = line.partition(";")
-    if not separator or not name.strip():
-        raise AnnotationError(f"{path}:{number}: 'id;path' expected, got {line!r}")
-    label = label.strip()
-    # ASCII digits only: int() also takes "1_000" and digits of other scripts.
-    if not (label.isascii() and label.isdigit()) or int(label) > _MAX_LABEL:
-        raise AnnotationError(
-            f"{path}:{number}: class id {label!r} is not a whole number from 0 to {_MAX_LABEL}"
-        )
-    return int(label), name
-
-
-def _check_labels(labels: np.ndarray, path: Path) -> None:
-    present = np.unique(labels)
-    count = int(present[-1]) + 1
-    missing = count - len(present)
-    if missing:
-        first = int(np.argmax(present != np.arange(len(present))))
-        more = f" (and {missing - 1} more)" if missing > 1 else ""
-        raise AnnotationError(f"{path}: class ids must be 0..C-1: {first} is missing{more}")
-
-
-def _resolve(name: str, folder: str) -> str:
-    if os.path.isabs(name):
-        return name
-    beside = os.path.join(folder, name)
-    return name if os.path.exists(name) and not os.path.exists(beside) else beside
-
-
-def _check_images(paths: np.ndarray, numbers: Sequence[int], path: Path) -> None:
-    missing = [i for i, name in enumerate(paths) if not os.path.exists(name)]
-    if missing:
-        first = missing[0]
-        raise AnnotationError(
-            f"{path}:{numbers[first]}: no image {paths[first]}; {len(missing)} of {len(paths)} "
-            "listed images are missing: move them back or rewrite the list with txt_annotation.py"
-        )
-
-
-def write_cls_txt(
-    path: str | os.PathLike, paths: Iterable[str | os.PathLike], labels: Iterable[int]
-) -> None:
-    """Writes a list that `read_cls_txt` reads back; whole or not at all.
-
-    Args:
-        path: The list; its folder is made.
-        paths: N image paths, written as they are.
-        labels: N class ids.
-
-    Raises:
-        ValueError: The lengths differ, or a path contains a line break.
-    """
-    rows = zip(labels, map(os.fspath, paths), strict=True)
-    _write_lines(path, [f"{int(label)};{_one_line(name)}" for label, name in rows])
-
-
-def _one_line(name: str) -> str:
-    if not name.strip() or "\n" in name or "\r" in name:
-        raise ValueError(f"image path {name!r} is empty or has a line break; rename the file")
-    return name
-
-
-def _write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="\n") as file,
-    ):
-        file.writelines(f"{line}\n" for line in lines)
 
 
 class LabelledImage(NamedTuple):
@@ -207,7 +79,7 @@ def label_root(path: Path) -> Path:
 def _wider_blocks(path: Path) -> Iterable[tuple[str, list[tuple[int, str]]]]:
     """Yields (image name, [(line number, face line)]) an image."""
     name, faces = None, []
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         if line.startswith("#"):
             if name is not None:
                 yield name, faces
@@ -272,12 +144,12 @@ def write_wider_labels(
     """
     lines = []
     for name, *arrays in items:
-        lines.append(f"# {_one_line(os.fspath(name))}")
+        lines.append(f"# {one_line(os.fspath(name))}")
         # Differences of float32 numbers taken in float64 add up to the same float32 again.
         boxes, landmarks = (np.asarray(array, np.float64) for array in arrays[:2])
         faces = zip(boxes.reshape(-1, 4), landmarks.reshape(-1, 5, 2), arrays[2], strict=True)
         lines += [_format_face(*face) for face in faces]
-    _write_lines(path, lines)
+    write_lines(path, lines)
 
 
 def _format_face(box: np.ndarray, landmarks: np.ndarray, has_landmarks: bool) -> str:
@@ -287,68 +159,3 @@ def _format_face(box: np.ndarray, landmarks: np.ndarray, has_landmarks: bool) ->
         points = np.full((5, 3), -1.0)
     numbers = [*box[:2], *(box[2:] - box[:2]), *points.ravel(), 0.0]
     return " ".join(repr(float(number)).removesuffix(".0") for number in numbers)
-
-
-def split_by_identity(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Splits images so that no person is on both sides: tests people never trained on.
-
-    Args:
-        labels: (N,) integer class ids.
-        share: Of the people to hold out, 0 <= share < 1; at least one person stays on each side
-            where share is positive.
-        seed: Of the choice.
-
-    Returns:
-        Indices of the images kept and held out, int64, each ascending.
-
-    Raises:
-        ValueError: share is out of range, or positive with fewer than two people.
-    """
-    _check_share(share)
-    people, person = np.unique(np.asarray(labels), return_inverse=True)
-    held = np.zeros(len(people), bool)
-    if share > 0:
-        if len(people) < 2:
-            raise ValueError(f"cannot hold out people of {len(people)}: two are needed")
-        count = int(np.clip(round(share * len(people)), 1, len(people) - 1))
-        held[np.random.default_rng(seed).permutation(len(people))[:count]] = True
-    return _sides(held[person])
-
-
-def split_by_image(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Splits each person's images: tests unseen photos of people trained on.
-
-    A person of n images gives n * share of them, rounded up or down at random so that the mean is
-    exact for small n too, but keeps at least one.
-
-    Args:
-        labels: (N,) integer class ids.
-        share: Of the images to hold out, 0 <= share < 1.
-        seed: Of the choice.
-
-    Returns:
-        Indices of the images kept and held out, int64, each ascending.
-
-    Raises:
-        ValueError: share is out of range.
-    """
-    _check_share(share)
-    rng = np.random.default_rng(seed)
-    _, person, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
-    shuffled = rng.permutation(len(person))
-    by_person = shuffled[np.argsort(person[shuffled], kind="stable")]
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    rank = np.empty(len(person), np.int64)
-    rank[by_person] = np.arange(len(person)) - starts
-    # Of n ranks, those with (rank + u) / n >= 1 - share are n * share on average over u in [0, 1).
-    fraction = (rank + rng.random(len(counts))[person]) / counts[person]
-    return _sides((fraction >= 1 - share) & (rank > 0))
-
-
-def _check_share(share: float) -> None:
-    if not 0 <= share < 1:
-        raise ValueError(f"share {share}: 0 <= share < 1 expected")
-
-
-def _sides(held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.flatnonzero(~held), np.flatnonzero(held)

@@ -19,12 +19,12 @@ import numpy as np
 
 from nets.mtcnn import PNET_CELL, PNET_STRIDE, onet, pnet, rnet
 from nets.normalization import normalize
-from utils.config import override
 from utils.detection.nms import nms
 from utils.detection.summed_area import SummedArea
 from utils.engine.engine import compile_engine
 from utils.faces.detections import Detections
 from utils.images.image_files import read_image
+from utils.settings.settings import override
 from utils.weights.loading import load_weights
 
 WEIGHT_FILES = ("det1.npy", "det2.npy", "det3.npy")

@@ -1,6 +1,9 @@
 """Where training runs: a CPU, one GPU, several, or several machines."""
 
+import contextlib
 import os
+import sys
+from collections import Counter
 
 
 def choose_strategy(train_gpu=None):
@@ -50,3 +53,37 @@ def worker_shard():
         return 0, 1
     first = 1 if spec.get("chief") and resolver.task_type == "worker" else 0
     return first + resolver.task_id, workers
+
+
+def device_name() -> str:
+    """Returns "CPU", or the names of the GPUs that TensorFlow sees, such as "2 x Tesla T4"."""
+    with _silent_stderr():  # TensorFlow's start prints ten lines that no setting of its own stops
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details
+    counts = Counter(details(gpu).get("device_name", gpu.name) for gpu in gpus)
+    names = (name if count == 1 else f"{count} x {name}" for name, count in counts.items())
+    return ", ".join(names) or "CPU"
+
+
+@contextlib.contextmanager
+def _silent_stderr():
+    """Sends what native code prints to stderr nowhere, unless FACES_DEBUG is set."""
+    if os.environ.get("FACES_DEBUG", "0") != "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def cores():
+    """Returns how many cores there are."""
+    return os.cpu_count() or 1

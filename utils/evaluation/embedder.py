@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from utils.engine.stopwatch import Stopwatch
-from utils.evaluation.embedding_cache import EmbeddingCache, digest
+from utils.evaluation.embedding_cache import EmbeddingCache
 from utils.faces.detections import Detections
 from utils.faces.photo_stream import Photo, cut_faces, detect_faces, face_stream
+from utils.files.digests import digest
 from utils.images.image_files import ImageError, read_image
 
 MIDDLE = 0.5

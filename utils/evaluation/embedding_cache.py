@@ -5,118 +5,20 @@ code), an entry by the bytes of its image. So nothing is ever out of date: what 
 name. All of this works without TensorFlow.
 """
 
-import ast
-import hashlib
 import json
 import logging
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from utils.files.atomic_file import replacing
+from utils.files.cache import drop_oldest
+from utils.files.digests import DIGEST_BYTES, digest
 
-CACHE_BYTES = 2**30
-DIGEST_BYTES = 16
-
-_PROJECT = Path(__file__).resolve().parents[2]
-_VERSIONED = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 _log = logging.getLogger(__name__)
-
-
-def default_folder() -> Path:
-    """Returns embeddings in $FACES_CACHE, else in faces in $XDG_CACHE_HOME or ~/.cache."""
-    if folder := os.environ.get("FACES_CACHE"):
-        return Path(folder, "embeddings")
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base, "faces", "embeddings")
-
-
-def digest(source: str | os.PathLike | bytes) -> bytes:
-    """Returns 16 bytes that name the content of a file, or of bytes (BLAKE2b).
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    content = source if isinstance(source, bytes) else Path(source).read_bytes()
-    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
-
-
-def weights_digest(path: str | os.PathLike) -> str:
-    """Returns a name for the content of weights.
-
-    Args:
-        path: a file, the prefix of a TensorFlow 1 checkpoint, or a folder of MTCNN's det*.npy.
-
-    Raises:
-        FileNotFoundError: no weights there.
-    """
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(path.glob("det*.npy"))
-    elif path.is_file():
-        files = [path]
-    else:
-        files = sorted(path.parent.glob(f"{path.name}.*"))
-    if not files:
-        what = "no det*.npy in this folder" if path.is_dir() else "no such weights"
-        raise FileNotFoundError(f"{path}: {what}")
-    # Names of a folder's files matter, the name of a single file does not.
-    names = [file.name for file in files] if len(files) > 1 else [""]
-    parts = [name.encode() + digest(file) for name, file in zip(names, files, strict=True)]
-    return digest(b"".join(parts)).hex()
-
-
-@lru_cache
-def code_digest(modules: tuple[str, ...]) -> str:
-    """Returns a name for the code that decides an embedding.
-
-    It covers the modules, whatever of this project they import, and the versions of the libraries
-    that run the networks.
-
-    Args:
-        modules: dotted names, such as ("facenet", "utils.detection.mtcnn").
-
-    Raises:
-        OSError: there is no such module in this project.
-    """
-    waiting = [_PROJECT / f"{name.replace('.', '/')}.py" for name in modules]
-    contents: dict[Path, bytes] = {}
-    while waiting:
-        path = waiting.pop()
-        if path not in contents:
-            contents[path] = path.read_bytes()
-            waiting += _imported(contents[path])
-    parts = [path.name.encode() + digest(contents[path]) for path in sorted(contents)]
-    return digest(b"".join(parts) + json.dumps(_versions()).encode()).hex()
-
-
-def _imported(source: bytes) -> Iterator[Path]:
-    """Yields the files of this project that a module's source imports, wherever in it."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            # `from utils import boxes` names a module, `from utils.faces.boxes import iou` does not.
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        paths = (_PROJECT / f"{name.replace('.', '/')}.py" for name in names)
-        yield from (path for path in paths if path.is_file())
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _VERSIONED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = ""
-    return versions
 
 
 class EmbeddingCache:
@@ -171,7 +73,7 @@ class EmbeddingCache:
         try:
             with replacing(self._path) as temporary:
                 np.savez(temporary, **_pack(self._arrays))
-            _drop_oldest(self._path.parent)
+            drop_oldest(self._path.parent)
             self._changed = False
         except OSError as error:
             _log.warning("%s: not cached (%s)", self._path, error)
@@ -204,12 +106,3 @@ def _unpack(digests, counts, rows, width: int) -> dict[bytes, np.ndarray]:
         raise ValueError(f"rows of shape {rows.shape}")
     parts = np.split(rows, np.cumsum(counts)[:-1])
     return {key.tobytes(): part for key, part in zip(digests, parts, strict=True)}
-
-
-def _drop_oldest(folder: Path) -> None:
-    """Deletes the files of a cache folder that were written longest ago, beyond `CACHE_BYTES`."""
-    total = 0
-    for path in sorted(folder.glob("*.npz"), key=os.path.getmtime, reverse=True):
-        total += path.stat().st_size
-        if total > CACHE_BYTES:
-            path.unlink(missing_ok=True)

@@ -1,11 +1,12 @@
 """Verification pairs: LFW's pairs.txt with its images, and packed sets such as lfw.bin."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, PackedUnpickler
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
@@ -128,13 +129,13 @@ def read_packed(path) -> tuple[list[bytes], np.ndarray]:
     """
     with open(path, "rb") as file:
         try:
-            content = _PackedUnpickler(file, encoding="bytes").load()
-        except _UNPICKLING_ERRORS as error:
+            content = PackedUnpickler(file, encoding="bytes").load()
+        except UNPICKLING_ERRORS as error:
             raise ValueError(f"{path}: not a packed pair file: {error}") from None
     if not (isinstance(content, list | tuple) and len(content) == 2):
         raise ValueError(f"{path}: not a packed pair file: expected (images, labels)")
     images, labels = (_elements(part) for part in content)
-    images = [bytes(image.data) if isinstance(image, _Array) else image for image in images]
+    images = [bytes(image.data) if isinstance(image, Array) else image for image in images]
     if not all(isinstance(image, bytes) and image for image in images):
         raise ValueError(f"{path}: an image is not encoded bytes")
     if not all(isinstance(label, int) and label in (0, 1) for label in labels):
@@ -185,82 +186,8 @@ def _is_count(field: str) -> bool:
     return field.isdecimal() and int(field) > 0
 
 
-class _Array:
-    """Stand-in for a pickled NumPy array: keeps the raw bytes, lets NumPy interpret nothing."""
-
-    data = b""
-
-    def __setstate__(self, state):
-        """Takes NumPy's (version, shape, dtype, Fortran order, bytes)."""
-        _, shape, dtype, _, data = state
-        if dtype.code not in ("u1", "b1") or len(shape) != 1 or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array in it is not one-dimensional uint8 or bool")
-        self.data = data
-
-
-class _Dtype:
-    """Stand-in for a pickled NumPy dtype: only its code, such as "u1"."""
-
-    def __init__(self, code, *_):
-        self.code = code.decode("ascii") if isinstance(code, bytes) else code
-
-    def __setstate__(self, state):
-        """Byte order and fields do not matter for one-byte types."""
-
-
-def _encode(text, encoding):
-    """Bytes as Python 3 writes them under protocol 2."""
-    if encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
-    return text.encode("latin-1") if isinstance(text, str) else text
-
-
-def _scalar(dtype, data):
-    """A pickled NumPy bool."""
-    if dtype.code != "b1":
-        raise pickle.UnpicklingError(f"a label of NumPy type {dtype.code!r}")
-    return data != b"\x00"
-
-
-_ALLOWED = {
-    ("_codecs", "encode"): _encode,
-    ("builtins", "bytes"): lambda: b"",
-    ("__builtin__", "bytes"): lambda: b"",
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
-} | {
-    (f"numpy.{core}.multiarray", name): stand_in
-    for core in ("core", "_core")
-    for name, stand_in in (("_reconstruct", lambda *_: _Array()), ("scalar", _scalar))
-}
-
-# What the pickle module documents or shows for broken or hostile data.
-_UNPICKLING_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
-
-
-class _PackedUnpickler(pickle.Unpickler):
-    """Unpickler that resolves no global name but those packed pair files hold."""
-
-    def find_class(self, module: str, name: str):
-        """Returns the stand-in for a name, or refuses it before anything is imported."""
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused") from None
-
-
 def _elements(part) -> list:
     """A pickled list, tuple or bool array as a list; anything else as an empty one."""
-    if isinstance(part, _Array):
+    if isinstance(part, Array):
         return [byte != 0 for byte in part.data]
     return list(part) if isinstance(part, list | tuple) else []

@@ -16,12 +16,12 @@ from nets.normalization import normalize
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode_boxes, decode_landmarks
 from utils.detection.mtcnn import WEIGHT_FILES
-from utils.evaluation.embedding_cache import digest
 from utils.export.formats import RUNTIMES, SUFFIXES, open_exported, runtime, write_exported
 from utils.export.serving import serve_mtcnn, serve_recognizer, serve_retinaface
 from utils.faces.alignment import ARCFACE_TEMPLATE
 from utils.files.atomic_file import replacing
-from utils.images.image_files import fit_within, letterbox, pad_to_multiple, resize
+from utils.files.digests import digest
+from utils.images.placement import fit_within, letterbox, pad_to_multiple, resize
 from utils.weights.loading import load_weights
 
 LARGEST_DIFFERENCES = {"float32": 1e-3, "float16": 2e-2}

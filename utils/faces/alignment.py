@@ -7,7 +7,7 @@ import math
 import cv2
 import numpy as np
 
-from utils.images.image_files import resize
+from utils.images.placement import resize
 
 ARCFACE_TEMPLATE = np.array(
     [

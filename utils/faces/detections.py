@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.faces import boxes as box_geometry
-from utils.images.image_files import Letterbox
+from utils.images.placement import Letterbox
+
+# Landmark i of a mirrored face is landmark MIRRORED[i] of the face: eyes and mouth corners swap.
+MIRRORED = (1, 0, 2, 4, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,3 +93,7 @@ class Detections:
     def clip(self, size: tuple[int, int]) -> Detections:
         """Clips the boxes, not the landmarks, to an image of `size` (height, width) pixels."""
         return Detections(box_geometry.clip(self.boxes, size), self.scores, self.landmarks)
+
+
+class NoFaceError(ValueError):
+    """No face where one is needed; the message names the image."""

@@ -58,3 +58,15 @@ def write_json(path: str | os.PathLike, faces: Sequence[Mapping[str, Any]]) -> N
     text = json.dumps(faces, ensure_ascii=False, indent=1)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_detections_csv(path, rows):
+    """Writes one line a face: file, box, score, five landmarks; pixels. Whole or not at all."""
+    points = [f"{name}_{axis}" for name in "left_eye right_eye nose mouth_left mouth_right".split()
+              for axis in "xy"]  # fmt: skip
+    # a file name that is no valid text must not cost the table
+    options = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
+    with replacing(path) as temporary, open(temporary, "w", **options) as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
+        writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)

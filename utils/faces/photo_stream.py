@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.faces import boxes as box_geometry
+from utils.faces.choice import central_face
 from utils.faces.detections import Detections
 from utils.images.image_files import ImageError, read_image
 
@@ -150,21 +150,3 @@ def embed_faces(photos: list[Photo], embed_crops: Callable) -> None:
         embeddings = embed_crops([photo.crop for photo in with_crop])
         for photo, embedding in zip(with_crop, embeddings, strict=True):
             photo.embedding = embedding
-
-
-def central_face(faces: Detections, size: tuple[int, int]) -> int:
-    """The face that a photo is of: large and near the centre.
-
-    The rule of FaceNet's dataset alignment: the largest area minus twice the squared distance of
-    the box's centre from the image's, both in square pixels.
-
-    Args:
-        faces: at least one.
-        size: (height, width) of the image.
-
-    Returns:
-        Its index; the first, so the best scored, of equals.
-    """
-    centers = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
-    offsets = centers - np.array([size[1], size[0]]) / 2
-    return int(np.argmax(box_geometry.area(faces.boxes) - 2 * (offsets**2).sum(axis=1)))

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from utils.files.atomic_file import replacing
-from utils.weights.model_identity import differences
+from utils.weights.cards import differences
 
 FORMAT, VERSION = "faces classifier", 1
 _FOLDS = 3  # that measure how sure decisions are

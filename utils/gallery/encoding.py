@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from utils.evaluation.embedding_cache import digest
-from utils.faces import boxes as box_geometry
+from utils.faces.choice import largest_face
 from utils.faces.detections import Detections
 from utils.faces.photo_stream import Photo, cut_faces, detect_faces, embed_faces, face_stream
+from utils.files.digests import digest
 from utils.gallery.folder import Known, Plan, Problem, rejection
 from utils.gallery.nearest import normalized
 from utils.gallery.storage import DIGEST_BYTES, NO_PHOTO, ROW, GalleryFile
@@ -121,11 +121,7 @@ def _cut_whole(photos: list[Photo], face_crops: Callable) -> None:
 
 def _cut_usable(photos: list[Photo], align: Callable, take_largest: bool) -> None:
     usable = [photo for photo in photos if not rejection(len(photo.faces), take_largest)]
-    cut_faces(usable, align, choose=_largest)
-
-
-def _largest(faces: Detections, _: tuple[int, int]) -> int:
-    return int(np.argmax(box_geometry.area(faces.boxes)))
+    cut_faces(usable, align, choose=largest_face)
 
 
 def hash_photos(

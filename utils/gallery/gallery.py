@@ -23,7 +23,7 @@ from utils.gallery.folder import Known, Plan, clean_name, make_plan, scan
 from utils.gallery.index import UNKNOWN, Calibration, FaceIndex, Identity, Matches
 from utils.gallery.nearest import normalized
 from utils.gallery.storage import NAME_BYTES, ROW, GalleryError, GalleryFile, editing, reading
-from utils.weights.model_identity import differences
+from utils.weights.cards import differences
 
 __all__ = [
     "UNKNOWN",

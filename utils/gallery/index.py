@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from utils.evaluation.lfw_metrics import threshold_at_far
+from utils.evaluation.roc import threshold_at_far
 from utils.gallery.nearest import group_means, nearest, normalized
 
 UNKNOWN = "unknown"

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from utils.generators.face_augmentations import FILL
+from utils.generators.pixel_changes import FILL
 from utils.images.image_files import read_image
 
 _HEAD = 1024  # bytes of a file in which to look for what follows
@@ -70,7 +70,7 @@ def _read_in_python(path: tf.Tensor) -> tf.Tensor:
 
 
 def _letterbox(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """`utils.images.image_files.letterbox` in the graph: antialiased bicubic, centred, FILL around it."""
+    """`utils.images.placement.letterbox` in the graph: antialiased bicubic, centred, FILL around it."""
     shape = tf.cast(tf.shape(image)[:2], tf.int64)
     # The side that limits is filled, the other rounded down; compared without division.
     wide = shape[1] * size[0] >= shape[0] * size[1]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from nets.normalization import normalize
-from utils.config import cfg_mnet, override
+from utils.config import cfg_mnet
 from utils.datasets.wider_labels import LabelledImage
 from utils.detection.anchors import Anchors
 from utils.detection.matching import match
@@ -26,6 +26,7 @@ from utils.generators.photo_augmentations import (
 )
 from utils.generators.samplers import plain
 from utils.images.image_files import ImageError, read_image
+from utils.settings.settings import override
 
 _SIZE_MULTIPLE = 32
 _ENDLESS = 1 << 62  # positions

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-# What shows outside a photo: the grey of `utils.images.image_files.letterbox`.
+from utils.faces.detections import MIRRORED
+
+# What shows outside a photo: the grey of `utils.images.placement.letterbox`.
 FILL = 128.0
 
-# Landmark i of a mirrored face is landmark MIRRORED[i] of the face: eyes and mouth corners swap.
-MIRRORED = (1, 0, 2, 4, 3)
 
 AUGMENTATION = {
     "crop_scale": (0.3, 1.0),  # side of a crop, as a fraction of the largest that fits the photo

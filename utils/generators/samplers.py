@@ -19,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+Shard = tuple[int, int]
+
 # At 16 rounds no statistic of 450,000 values differs from chance; each further one halves the rest.
 _ROUNDS = 24
 _GOLDEN = 0x9E3779B97F4A7C15

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from utils.evaluation.lfw_metrics import Roc
+from utils.evaluation.roc import Roc
 from utils.files.atomic_file import replacing
 
 _SAME, _DIFFERENT = "#2a7f3f", "#b03a2e"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nets.layers import configure_batch_norms
-from nets.retinaface import MOBILENET_BLOCKS, RetinaFace
+from nets.retinaface import HEAD_PREFIXES, MOBILENET_BLOCKS, RetinaFace
 from utils.config import cfg_mnet, cfg_re50
 from utils.datasets.wider_labels import read_wider_labels
 from utils.generators.detection import detection_dataset, validation_dataset
@@ -16,9 +16,6 @@ from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
 
 DETECTION_LOSSES = ("retinaface", "retinaface_blocks", "retinaface_distill")
-
-# The parts after the backbone, which are trained while it is frozen.
-_HEAD_PREFIXES = ("C3_", "C4_", "C5_", "P3_", "P4_", "P5_", "Conv_", "ssh_", "bbox", "cls", "ldm")
 
 
 # Changes to `utils.generators.photo_augmentations.AUGMENTATION` by the names of train.py.
@@ -114,7 +111,7 @@ class DetectionTask:
     def freeze(self, frozen):
         """Freezes the backbone, or nothing; frozen batch norms keep their statistics."""
         for layer in self.trainer.network.layers:
-            layer.trainable = not frozen or layer.name.startswith(_HEAD_PREFIXES)
+            layer.trainable = not frozen or layer.name.startswith(HEAD_PREFIXES)
 
     def dataset(self, batch_size, position):
         """Returns the endless stream of batches from a position on."""

@@ -2,22 +2,20 @@
 
 import numpy as np
 
-from nets.backbones import BACKBONES, find_backbone
+from nets.backbones import BACKBONES, HEAD_LAYERS, find_backbone
 from nets.facenet import facenet
 from nets.layers import configure_batch_norms
-from utils.datasets.wider_labels import read_cls_txt, split_by_identity, split_by_image
+from utils.datasets.cls_list import read_cls_txt
+from utils.datasets.splits import split_by_identity, split_by_image
 from utils.engine.devices import worker_shard
 from utils.generators import samplers
 from utils.generators.face_augmentations import find_augmentation
-from utils.generators.recognition import (
-    SkippedImages,
-    check_files,
-    recognition_dataset,
-    validation_dataset,
-)
-from utils.training.callbacks import Skipped, Verification, sample_pairs
+from utils.generators.recognition import recognition_dataset, validation_dataset
+from utils.generators.skipped_images import SkippedImages, check_files
+from utils.training.callbacks import Skipped
 from utils.training.detection_task import DETECTION_LOSSES
 from utils.training.recognition_trainer import LOSSES, RecognitionTrainer
+from utils.training.verification import Verification, sample_pairs
 from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
 
@@ -26,12 +24,6 @@ CALIBRATION_IMAGES = 64
 VERIFIED_PAIRS = 3000  # of one person, and as many of two, that held-out people are verified on
 
 LEAST_PAIRS = 10  # of each kind: the folds of the verification
-
-# What is trained while the backbone is frozen: the layers after the last feature map.
-HEAD_LAYERS = frozenset(
-    "Bottleneck BatchNorm_Bottleneck Bottleneck_BatchNorm sep sep_bn sep_prelu gdc_dw gdc_dw_bn "
-    "linear embedding bn2 features Scores".split()
-)
 
 
 class RecognitionTask:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
+from utils.faces.alignment import align
 from utils.faces.detections import Detections
 from utils.gallery.index import Identity
-from utils.images.image_files import fit_within
-from utils.video.appearance import appearance
+from utils.images.placement import fit_within
 from utils.video.name_votes import TrackName
 from utils.video.tracking import Track, Tracker
+
+_SIDE, _MARGIN = 24, 2  # pixels; the margin may lie outside the image
 
 Detect = Callable[[np.ndarray], Detections]
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -192,3 +195,20 @@ class VideoRecognizer:
         """Drops what is known of tracks that are gone."""
         alive = {track.id for track in self._tracker.tracks}
         self._known = {number: known for number, known in self._known.items() if number in alive}
+
+
+def appearance(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Describes an aligned face, whatever its place, size, brightness and contrast.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        landmarks: (5, 2) x, y in pixels.
+
+    Returns:
+        (400,) float32 of unit length and mean 0 (all 0 for a plain surface); the product of two is
+        their correlation, about 0.98 for neighbouring frames of a face.
+    """
+    face = align(image, landmarks, _SIDE)[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    values = grey.ravel() - grey.mean()
+    return values / max(float(np.linalg.norm(values)), 1e-6)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from utils.files.atomic_file import replacing
-from utils.images.image_files import letterbox
+from utils.images.placement import letterbox
 
 # Codecs that OpenCV's own wheels can write, best first.
 _CODECS = {

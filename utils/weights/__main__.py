@@ -59,6 +59,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    from utils.config import run
+    from utils.settings.command_line import run
 
     sys.exit(run(main))

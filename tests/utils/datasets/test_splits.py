@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from utils.datasets.splits import chart, class_ids, split_classes, summarise
+from utils.datasets.splits import (
+    chart,
+    class_ids,
+    split_by_identity,
+    split_by_image,
+    split_classes,
+    summarise,
+)
+
+LABELS = np.repeat([7, 3, 0, 9, 12], [1, 2, 10, 5, 30])
 
 
 def test_class_ids_have_no_gaps_and_sorted_order():
@@ -82,3 +91,50 @@ def test_chart_leaves_gaps_in():
 
 def test_labels_are_integers():
     assert split_classes(["a"], 0.0, "image", 0)[0][1].dtype == np.int64
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("split", [split_by_identity, split_by_image])
+def test_splits_are_partitions_that_the_seed_decides(split, share):
+    kept, held = split(LABELS, share, seed=1)
+    assert sorted([*kept, *held]) == list(range(len(LABELS)))
+    assert np.array_equal(split(LABELS, share, seed=1)[1], held)
+    assert share > 0 or len(held) == 0
+
+
+def test_split_by_identity_parts_people():
+    kept, held = split_by_identity(LABELS, 0.4, seed=0)
+    assert not set(LABELS[kept]) & set(LABELS[held])
+    assert len(set(LABELS[held])) == 2
+    assert any(
+        set(LABELS[split_by_identity(LABELS, 0.4, s)[1]]) != set(LABELS[held]) for s in (1, 2)
+    )
+    assert len(set(LABELS[split_by_identity(LABELS, 0.01, 0)[1]])) == 1
+    with pytest.raises(ValueError, match="two are needed"):
+        split_by_identity([1, 1], 0.5, 0)
+
+
+def test_split_by_image_takes_each_persons_share():
+    labels = np.repeat(np.arange(2000), 4)
+    _, held = split_by_image(labels, 0.1, seed=0)
+    assert set(np.bincount(labels[held], minlength=2000)) == {0, 1}
+    assert abs(len(held) / len(labels) - 0.1) < 0.01
+    kept, held = split_by_image(LABELS, 0.5, seed=3)
+    assert set(LABELS[kept]) == set(LABELS)
+    assert np.count_nonzero(LABELS[held] == 12) == 15
+    # Which image goes does not depend on its place in the list.
+    places = np.concatenate([split_by_image(np.zeros(10), 0.1, seed=s)[1] for s in range(40)])
+    assert len(set(places)) > 6
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_splits_refuse_impossible_shares(share):
+    for split in (split_by_identity, split_by_image):
+        with pytest.raises(ValueError, match="share"):
+            split(LABELS, share, 0)
+
+
+def test_empty_splits():
+    for split in (split_by_identity, split_by_image):
+        kept, held = split(np.array([], int), 0.0, 0)
+        assert len(kept) == len(held) == 0

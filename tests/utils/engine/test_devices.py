@@ -1,8 +1,11 @@
 import json
+import sys
+import types
 
 import pytest
 import tensorflow as tf
 
+from utils.engine import devices
 from utils.engine.devices import choose_strategy, worker_shard
 
 
@@ -36,3 +39,20 @@ def test_workers_are_counted_from_the_chief(monkeypatch, cluster, task, shard):
     config = {"cluster": cluster, "task": {"type": task[0], "index": task[1]}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     assert worker_shard() == shard
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [([], "CPU"), (["Tesla T4"], "Tesla T4"), (["A", "B", "A"], "2 x A, B"), ([None], "GPU:0")],
+)
+def test_device_name(monkeypatch, names, expected):
+    gpus = [types.SimpleNamespace(name=f"GPU:{i}", device=name) for i, name in enumerate(names)]
+    details = types.SimpleNamespace(
+        get_device_details=lambda gpu: {"device_name": gpu.device} if gpu.device else {}
+    )
+    tensorflow = types.ModuleType("tensorflow")
+    tensorflow.config = types.SimpleNamespace(
+        list_physical_devices=lambda kind: gpus if kind == "GPU" else [], experimental=details
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
+    assert devices.device_name() == expected

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from utils.engine.stopwatch import Stopwatch
+from utils.engine.stopwatch import FrameRate, Stopwatch
 
 
 def test_stages_add_up():
@@ -50,3 +50,11 @@ def test_table_has_a_line_a_stage_and_the_total():
 
 def test_table_without_stages():
     assert "total" in Stopwatch().table()
+
+
+def test_rates():
+    times = iter([0.0, 1.0, 2.0, 2.5, 3.0])
+    rate = FrameRate(frames=2, clock=lambda: next(times))
+    assert rate.mean == 0
+    assert [rate.tick() for _ in range(4)] == [1.0, 1.0, 2 / 1.5, 2.0]
+    assert rate.count == 4 and rate.mean == 4 / 3

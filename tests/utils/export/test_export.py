@@ -20,7 +20,8 @@ from utils.export.export import (
     retinaface_subject,
 )
 from utils.export.formats import SUFFIXES, open_exported
-from utils.images.image_files import letterbox, read_image
+from utils.images.image_files import read_image
+from utils.images.placement import letterbox
 from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
 

@@ -4,7 +4,8 @@ import pytest
 from tests.shared import need
 from utils.faces.alignment import ARCFACE_TEMPLATE, align, crop, similarity_transform
 from utils.faces.detections import Detections
-from utils.images.image_files import read_image, resize
+from utils.images.image_files import read_image
+from utils.images.placement import resize
 
 RNG = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.faces.detections import Detections
-from utils.images.image_files import Letterbox
+from utils.images.placement import Letterbox
 
 
 def three():

@@ -7,7 +7,6 @@ import pytest
 from utils.faces.detections import Detections
 from utils.faces.photo_stream import (
     Photo,
-    central_face,
     cut_faces,
     detect_faces,
     embed_faces,
@@ -119,25 +118,3 @@ def test_stages_are_made_with_partial():
     ]
     embeddings = [photo.embedding[0] for photo in face_stream([5, 7], stages, read=read)]
     assert embeddings == [5, 7]
-
-
-@pytest.mark.parametrize(
-    ("boxes", "expected"),
-    [
-        ([[40, 40, 60, 60]], 0),
-        # Areas 400 and 900; offsets of 0 and hypot(35, 35) pixels cost 0 and 4900.
-        ([[0, 0, 30, 30], [40, 40, 60, 60]], 1),
-        # Far larger, a little off the centre: 3600 - 2 * 10 ** 2 beats 400.
-        ([[40, 40, 60, 60], [10, 20, 70, 80]], 1),
-        # Equal: the first.
-        ([[30, 40, 50, 60], [50, 40, 70, 60]], 0),
-    ],
-)
-def test_central_face(boxes, expected):
-    assert central_face(faces(*boxes), (100, 100)) == expected
-
-
-def test_central_face_of_an_image_that_is_not_square():
-    left, right = [40, 40, 60, 60], [90, 40, 110, 60]
-    assert central_face(faces(left, right), (100, 200)) == 1
-    assert central_face(faces(left, right), (100, 100)) == 0

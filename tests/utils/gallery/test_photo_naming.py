@@ -4,63 +4,12 @@ import json
 import numpy as np
 import pytest
 
-from tests.fake_embedder import FakeEmbedder, photo
+from tests.fake_embedder import photo
+from tests.utils.gallery.conftest import ANN, BOB, Embedder
 from utils.gallery import photo_naming
 from utils.gallery.classifier import ClassifierError, FaceClassifier
 from utils.gallery.gallery import Gallery, GalleryError
-from utils.images.image_files import ImageError, read_image
-
-# Greens 12 apart are 12 * pi / 512 = 0.074 apart as embeddings (nearly: the chord of the angle).
-ANN, BOB = 20, 120
-
-
-class Embedder(FakeEmbedder):
-    threshold = 0.2
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return {
-        "gallery_path": tmp_path / "gallery.h5",
-        "classifier_path": tmp_path / "classifier.h5",
-        "dir_save_path": tmp_path / "out",
-        "scoring": "mean",
-        "take_largest": False,
-        "threshold": None,
-        "false_accept_rate": None,
-        "train_images": None,
-        "min_images": 2,
-        "cluster_method": "agglomerative",
-        "cluster_threshold": None,
-    }
-
-
-@pytest.fixture
-def people(tmp_path, settings):
-    """A gallery of two people, three photos each."""
-    folder = tmp_path / "people"
-    for name, green in (("安", ANN), ("Bob", BOB)):
-        for i in range(3):
-            photo(folder / name / f"{i}.png", green + 3 * i - 3)
-    Gallery(settings["gallery_path"]).encode(folder, Embedder())
-    return folder
-
-
-@pytest.fixture
-def run(settings):
-    """Runs a mode: (mode, *paths) -> lines, pictures by name."""
-
-    def call(mode, *paths, embedder=None):
-        pictures = {}
-        saved = (
-            {}
-            if mode is photo_naming.group
-            else {"save": lambda p, name: pictures.update({name: p})}
-        )
-        lines = list(mode(embedder or Embedder(), paths, settings, **saved))
-        return lines, pictures
-
-    return call
+from utils.images.image_files import ImageError
 
 
 def table(path):
@@ -234,37 +183,3 @@ def test_what_training_refuses(settings, people, change, message):
 
 
 # cluster
-
-
-@pytest.mark.parametrize("method", ["agglomerative", "dbscan"])
-def test_group(run, settings, tmp_path, method):
-    settings["cluster_method"] = method
-    for number, green in enumerate([ANN, BOB, ANN + 6, BOB + 6, ANN + 3, 220]):
-        photo(tmp_path / f"photos/{number}.png", green)
-    photo(tmp_path / "photos/nobody.png", 50, faces=0)
-    stale = tmp_path / "out/clusters/group_003.jpg"
-    photo(stale, 1)
-    lines, _ = run(photo_naming.group, tmp_path / "photos")
-    assert lines[0].startswith("6 faces in 2 groups, 1 in none")
-    assert lines[1:] == ["  group_001.jpg: 3 faces", "  group_002.jpg: 2 faces"]
-    rows = table(tmp_path / "out/cluster.csv")
-    assert [row["group"] for row in rows] == ["1", "2", "1", "2", "1", ""]
-    assert sorted(p.name for p in stale.parent.iterdir()) == ["group_001.jpg", "group_002.jpg"]
-    sheet = read_image(stale.with_name("group_001.jpg"))
-    greens = sheet[48, 48 : 4 * 96 : 96, 1]
-    np.testing.assert_allclose(greens, [ANN, ANN + 6, ANN + 3, 255], atol=2)
-
-
-def test_group_threshold_is_a_setting(run, settings, tmp_path):
-    for number, green in enumerate([ANN, ANN + 20]):
-        photo(tmp_path / f"photos/{number}.png", green)
-    settings["cluster_threshold"] = 0.1
-    assert run(photo_naming.group, tmp_path / "photos")[0][0].startswith(
-        "2 faces in 0 groups, 2 in none"
-    )
-
-
-def test_group_of_no_faces(run, tmp_path):
-    path = photo(tmp_path / "photos/a.png", 1, faces=0)
-    assert run(photo_naming.group, path)[0][0].startswith("0 faces in 0 groups, 0 in none")
-    assert table(tmp_path / "out/cluster.csv") == []

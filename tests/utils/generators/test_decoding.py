@@ -4,7 +4,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.utils.generators.test_recognition import SIZE, picture, read
-from utils.images.image_files import ImageError, letterbox, read_image
+from utils.images.image_files import ImageError, read_image
+from utils.images.placement import letterbox
 
 
 @pytest.mark.parametrize(

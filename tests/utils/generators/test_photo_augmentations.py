@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from utils.faces.detections import MIRRORED
 from utils.generators.photo_augmentations import (
     AUGMENTATION,
     FILL,
-    MIRRORED,
     Sample,
     blur,
     color_matrix,

@@ -6,12 +6,8 @@ from PIL import Image
 from nets.normalization import normalize
 from utils.generators import samplers
 from utils.generators.decoding import read_face
-from utils.generators.recognition import (
-    SkippedImages,
-    check_files,
-    recognition_dataset,
-    validation_dataset,
-)
+from utils.generators.recognition import recognition_dataset, validation_dataset
+from utils.generators.skipped_images import SkippedImages
 from utils.images.image_files import ImageError
 
 SIZE = (24, 20)
@@ -211,15 +207,6 @@ def test_a_triplet_falls_as_a_whole_but_only_its_broken_image_is_named(broken):
     assert set(skipped.files) == {broken[i] for i in BROKEN}
 
 
-def test_skipped_images_starts_where_the_stream_does(faces):
-    skipped = SkippedImages(faces, SAMPLERS["plain"], start=12)
-    assert skipped.update(np.array([12, 13])) == []
-    assert skipped.update(np.array([], np.int64)) == []
-    # The file is sound now, yet its sample did not come.
-    assert skipped.update(np.array([15, 16])) == list(skipped.files)
-    assert skipped.dropped == 1 and "when its turn came" in skipped.summary()
-
-
 def test_validation_shows_all_once_in_order_with_the_last_batch(broken):
     dataset = validation_dataset(broken, LABELS, SIZE, 5, "unit")
     batches = take(dataset, 99)
@@ -317,10 +304,3 @@ def test_a_set_in_which_nothing_can_be_read_is_an_error(tmp_path):
     ):
         with pytest.raises(ImageError, match=r"none of 16 images .*0\.jpg: no such file"):
             make()
-
-
-def test_check_files(broken, tmp_path):
-    bad = check_files([*broken, str(tmp_path)])
-    assert [path for path, _ in bad] == [broken[10], broken[11]]
-    assert "empty" in bad[0][1] and "No such file" in bad[1][1]
-    assert check_files([]) == []

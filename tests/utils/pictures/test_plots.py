@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.evaluation.lfw_metrics import roc
+from utils.evaluation.roc import roc
 from utils.pictures import plots
 
 

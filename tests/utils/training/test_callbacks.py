@@ -1,6 +1,6 @@
 import numpy as np
 
-from utils.training.callbacks import loss_curves, read_losses, sample_pairs
+from utils.training.callbacks import loss_curves, read_losses
 
 
 def test_loss_curves_are_the_losses_of_the_epochs(tmp_path):
@@ -13,11 +13,3 @@ def test_loss_curves_are_the_losses_of_the_epochs(tmp_path):
 
 def test_no_losses_yet(tmp_path):
     assert read_losses(tmp_path) == []
-
-
-def test_sampled_pairs_are_of_one_person_or_of_two():
-    labels = np.array([0, 0, 0, 1, 1, 2, 3, 3])
-    pairs, same = sample_pairs(labels, 4, np.random.default_rng(0))
-    assert len(pairs) == len(same) == 8 and same.sum() == 4
-    np.testing.assert_array_equal(labels[pairs[:, 0]] == labels[pairs[:, 1]], same)
-    assert (pairs[:, 0] != pairs[:, 1]).all()

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from utils.training import schedules
-from utils.training.schedules import PiecewiseConstant, StepDecay, WarmupCosine
+from utils.training.schedules import Phase, PiecewiseConstant, StepDecay, WarmupCosine, read_phases
 
 # 10 steps of warm-up from 0.1 to 1, then 20 of cosine down to 0.2.
 COSINE = WarmupCosine(1.0, total_steps=30, warmup_steps=10, minimum=0.2, start=0.1)
@@ -146,3 +146,22 @@ def test_errors_name_the_file_and_the_line(write, text, message):
 def test_scaled_learning_rate():
     assert schedules.scaled_learning_rate(1e-3, 256) == pytest.approx(4e-3)
     assert schedules.scaled_learning_rate(1e-2, 32, 128) == pytest.approx(2.5e-3)
+
+
+def test_reads():
+    assert read_phases(["frozen:10", "all:40:1e-4", "all:5:0.1:16"]) == [
+        Phase(True, 10),
+        Phase(False, 40, 1e-4),
+        Phase(False, 5, 0.1, 16),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "all", "some:3", "all:x", "all:0", "all:1:a", "all:1:1:1:1"])
+def test_refuses(text):
+    with pytest.raises(ValueError, match="phases"):
+        read_phases([text])
+
+
+def test_needs_one():
+    with pytest.raises(ValueError, match="at least one"):
+        read_phases([])

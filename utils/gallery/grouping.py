@@ -1,0 +1,88 @@
+"""Groups the faces of photos by person, where nobody is known yet."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.faces.alignment import crop
+from utils.faces.face_table import records, write_csv
+from utils.gallery.clustering import NOISE, cluster
+from utils.gallery.encoding import Embedder
+from utils.gallery.photo_naming import Settings, stream_photos
+from utils.images.image_files import save_image
+from utils.images.placement import letterbox
+from utils.pictures.drawing import contact_sheet
+
+_MOST_ON_SHEET = 100
+_THUMBNAIL = 96  # pixels
+_DBSCAN_SHARE = 0.8  # of the threshold: it goes on from face to face, so each step must be safer
+
+
+def group(
+    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Settings
+) -> Iterator[str]:
+    """Groups the faces of photos by person.
+
+    Writes cluster.csv, a line a face: file, face, box, score, group (none: the face is in no
+    group); and a contact sheet of each group, clusters/group_001.jpg being the largest.
+
+    Args:
+        facenet: detector, network and threshold.
+        paths: photos and folders of photos.
+        settings: cluster_method, cluster_threshold, dir_save_path.
+
+    Raises:
+        ImageError, ValueError: as for `recognize`; unknown method.
+    """
+    faces, thumbnails, embeddings = [], [], []
+    for photo, _ in stream_photos(facenet, paths):
+        faces += records(photo)
+        embeddings.extend(photo.embedding)
+        thumbnails += [_thumbnail(photo.image, box) for box in photo.faces.boxes]
+    labels = _groups(embeddings, facenet.threshold, settings)
+    for face, label in zip(faces, labels, strict=True):
+        face["group"] = None if label == NOISE else int(label) + 1
+    target = Path(settings["dir_save_path"])
+    write_csv(target / "cluster.csv", faces, ["group"])
+    count = int(labels.max(initial=NOISE)) + 1
+    _write_sheets(target / "clusters", thumbnails, labels, count)
+    alone = int(np.sum(labels == NOISE))
+    yield f"{len(faces)} faces in {count} groups, {alone} in none: {target / 'cluster.csv'}"
+    for label in range(count):
+        yield f"  {_sheet_name(label)}: {np.sum(labels == label)} faces"
+
+
+def _groups(embeddings: Sequence[np.ndarray], threshold: float, settings: Settings) -> np.ndarray:
+    """The group of each face, as `utils.gallery.clustering.cluster` numbers them."""
+    method, chosen = settings["cluster_method"], settings["cluster_threshold"]
+    if chosen is None:
+        chosen = threshold * (_DBSCAN_SHARE if method == "dbscan" else 1)
+    stacked = np.stack(embeddings) if len(embeddings) else np.zeros((0, 0), np.float32)
+    return cluster(stacked, chosen, method)
+
+
+def _thumbnail(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    return letterbox(crop(image, box, margin=0.4), (_THUMBNAIL, _THUMBNAIL), fill=255)[0]
+
+
+def _sheet_name(label: int) -> str:
+    return f"group_{label + 1:03d}.jpg"
+
+
+def _write_sheets(
+    folder: Path, thumbnails: Sequence[np.ndarray], labels: np.ndarray, count: int
+) -> None:
+    """Writes a sheet a group and removes those of an earlier run that had more groups."""
+    for label in range(count):
+        members = np.flatnonzero(labels == label)
+        shown = members[:_MOST_ON_SHEET]
+        caption = f"group {label + 1}: {len(members)} faces"
+        caption += f", {len(shown)} shown" if len(shown) < len(members) else ""
+        sheet = contact_sheet([thumbnails[i] for i in shown], caption, _THUMBNAIL)
+        save_image(folder / _sheet_name(label), sheet)
+    written = {_sheet_name(label) for label in range(count)}
+    for path in folder.glob("group_[0-9]*.jpg"):
+        if path.name not in written:
+            path.unlink()

@@ -1,0 +1,152 @@
+"""Images of a training set that cannot be read."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from utils.generators.decoding import read_face
+from utils.generators.samplers import Sampler, Shard, global_position, local_position
+from utils.images.image_files import ImageError, read_image
+
+_PROBES = 16
+_THREADS = 16
+
+
+class SkippedImages:
+    """Names the images that a stream left out, from the gaps in its positions.
+
+    Feed it the `index` of each batch in turn (of a whole batch, if it was split over replicas).
+
+    Attributes:
+        dropped: Positions left out so far; a triplet counts three.
+        files: Path to why it cannot be read, in the order of discovery.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], sampler: Sampler, start: int = 0, shard: Shard = (0, 1)
+    ) -> None:
+        """Arguments are those the dataset was made with."""
+        self.dropped = 0
+        self.files: dict[str, str] = {}
+        self._paths = paths
+        self._sampler = sampler
+        self._shard = shard
+        self._next = local_position(start, sampler.block, shard)
+
+    def update(self, index: np.ndarray) -> list[str]:
+        """Takes the positions of the next batch.
+
+        Args:
+            index: (B,) integers.
+
+        Returns:
+            The paths that are new in `files`.
+        """
+        seen = local_position(np.asarray(index).ravel(), self._sampler.block, self._shard)
+        if not len(seen):
+            return []
+        return self._advance(seen, int(seen.max()) + 1)
+
+    def finish(self, stop: int) -> list[str]:
+        """Takes the end of a stream that keeps its last batch: `validation_dataset`.
+
+        Args:
+            stop: Positions of the whole stream; what is missing before it was left out.
+
+        Returns:
+            The paths that are new in `files`.
+        """
+        return self._advance(
+            np.array([], np.int64), local_position(stop, self._sampler.block, self._shard)
+        )
+
+    def summary(self) -> str:
+        """One line on what was left out, and one a file; empty if nothing was."""
+        if not self.dropped:
+            return ""
+        names = [f"  {path}: {reason}" for path, reason in self.files.items()]
+        head = f"{self.dropped} samples left out: {len(names)} images cannot be read"
+        return "\n".join([head, *names])
+
+    def _advance(self, seen: np.ndarray, stop: int) -> list[str]:
+        gone = np.setdiff1d(np.arange(self._next, stop), seen)
+        self._next = max(self._next, stop)
+        self.dropped += len(gone)
+        if not len(gone):
+            return []
+        positions = global_position(gone, self._sampler.block, self._shard)
+        with tf.device("CPU"):
+            indices = np.unique(self._sampler.image(positions).numpy())
+        candidates = [str(self._paths[i]) for i in indices]
+        reasons = {path: _why_unreadable(path) for path in candidates if path not in self.files}
+        # Of a triplet, only the image that is broken is named.
+        found = {path: reason for path, reason in reasons.items() if reason}
+        if self._sampler.group == 1:
+            passing = "could not be read when its turn came"
+            found = {path: reason or passing for path, reason in reasons.items()}
+        self.files |= found
+        return list(found)
+
+
+def check_files(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Finds files that are missing or empty, without opening any; for before a training.
+
+    Args:
+        paths: (N,) file paths.
+
+    Returns:
+        (path, what is wrong) of each bad file, in order.
+    """
+
+    def check(part: Sequence[str]) -> list[tuple[str, str]]:
+        verdicts = ((str(path), _file_problem(path)) for path in part)
+        return [(path, problem) for path, problem in verdicts if problem]
+
+    # A part a thread: handing over single paths would take longer than the checks.
+    bounds = np.linspace(0, len(paths), _THREADS + 1).astype(int)
+    parts = [paths[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return [bad for part in pool.map(check, parts) for bad in part]
+
+
+def _file_problem(path: str) -> str:
+    try:
+        size = os.stat(path).st_size
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if size else "the file is empty"
+
+
+def file_tensors(paths: Sequence[str], labels: Sequence[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns paths and labels as tensors on the CPU; an error if no image of a sample can be read."""
+    if len(paths) != len(labels) or not len(paths):
+        raise ValueError(f"{len(paths)} paths and {len(labels)} labels: as many of both expected")
+    probes = np.unique(np.linspace(0, len(paths) - 1, _PROBES).astype(int))
+    reasons = (_why_unreadable(str(paths[i])) for i in probes)
+    # A stream in which everything is skipped would never yield a batch.
+    if all(reasons):
+        first = str(paths[0])
+        raise ImageError(
+            f"none of {len(probes)} images tried can be read; {first}: {_why_unreadable(first)}"
+        )
+    # On the CPU, where tf.data runs, even if the default device is a GPU.
+    with tf.device("CPU"):
+        return tf.constant([os.fsencode(path) for path in paths]), tf.constant(labels, tf.int32)
+
+
+def _why_unreadable(path: str) -> str:
+    """Why `read_face` fails on a file, or an empty string."""
+    try:
+        read_face(tf.constant(os.fsencode(path)), (1, 1))
+        return ""
+    except (tf.errors.OpError, ImageError):
+        pass
+    try:
+        read_image(Path(path))
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return "TensorFlow cannot decode it; save it again as JPEG or PNG"

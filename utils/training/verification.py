@@ -1,0 +1,69 @@
+"""Verification figures while a network is trained."""
+
+import keras
+import numpy as np
+
+from utils.evaluation.lfw_metrics import distance, evaluate
+
+
+class Verification(keras.callbacks.Callback):
+    """Verifies pairs of faces after some epochs, with the averaged weights if there are any.
+
+    Adds `<name>_accuracy` (10-fold), `<name>_auc` and `<name>_tar` (at a FAR of 0.01) to the logs.
+    """
+
+    def __init__(self, name, dataset, pairs, same, every=1):
+        """Sets up the pairs.
+
+        Args:
+            name: prefix of the figures.
+            dataset: dicts with image (B, H, W, 3) pixels and index (B,), rows that pairs refer to.
+            pairs: (P, 2) indices of images.
+            same: (P,) bool.
+            every: epochs from one evaluation to the next.
+        """
+        super().__init__()
+        self.name, self.every = name, every
+        self._dataset, self._pairs, self._same = dataset, np.asarray(pairs), np.asarray(same)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the figures to `logs`."""
+        if (epoch + 1) % self.every:
+            return
+        with self.model.averaged():
+            rows = {}
+            for batch in self._dataset:
+                found = self.model.embed(batch["image"]).numpy()
+                rows.update(zip(batch["index"].numpy().tolist(), found, strict=True))
+        usable = np.array([a in rows and b in rows for a, b in self._pairs.tolist()])
+        sides = self._pairs[usable].T.tolist()
+        first, second = (np.stack([rows[i] for i in side]) for side in sides)
+        result = evaluate(distance(first, second, "euclidean"), self._same[usable], fars=(0.01,))
+        logs[f"{self.name}_accuracy"] = result.accuracy_mean
+        logs[f"{self.name}_auc"] = result.auc
+        logs[f"{self.name}_tar"] = float(result.tar_mean[0])
+
+
+def sample_pairs(labels, count, rng):
+    """Draws pairs for `Verification`: half of one person, half of two, at most `count` of each.
+
+    Args:
+        labels: (N,) people.
+        count: pairs of each kind.
+        rng: NumPy generator.
+
+    Returns:
+        pairs (P, 2) int64 in random order and same (P,) bool; empty where labels have no pair of
+        a kind.
+    """
+    labels = np.asarray(labels)
+    order = np.argsort(labels, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
+    same = [np.stack(np.triu_indices(len(g), 1), axis=1) for g in groups]
+    same = np.concatenate([g[p] for g, p in zip(groups, same, strict=True)])
+    same = rng.permutation(same.astype(np.int64))[:count]
+    different = rng.integers(0, len(labels), (4 * len(same), 2))
+    different = different[labels[different[:, 0]] != labels[different[:, 1]]][: len(same)]
+    pairs = np.concatenate([same, different])
+    shuffled = rng.permutation(len(pairs))
+    return pairs[shuffled], (np.arange(len(pairs)) < len(same))[shuffled]
