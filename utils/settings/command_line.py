@@ -23,7 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from utils.settings.settings import unknown
+from utils.settings.settings import (
+    Choices,
+    Ranges,
+    check,
+    show_choices,
+    show_range,
+    unknown,
+)
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _METAVARS = {bool: "[yes|no]", int: "N", float: "X", str: "TEXT", list: "A,B,..", tuple: "A,B,.."}
@@ -42,6 +49,8 @@ def from_command_line(
     description: str,
     argv: Sequence[str] | None = None,
     positional: tuple[str, str, str | int | None] | None = None,
+    choices: Choices | None = None,
+    ranges: Ranges | None = None,
 ) -> dict:
     """Returns the settings of a script: its defaults, overridden by `--key value` arguments.
 
@@ -56,8 +65,15 @@ def from_command_line(
         argv: the arguments; None takes those of the process.
         positional: (name, help, nargs as in argparse) of arguments without a key, such as photos;
             returned under `name`. Where `name` is a setting too, arguments override its default.
+        choices: {key: allowed values}, see `utils.settings.settings.check`.
+        ranges: {key: (lowest, highest)}, see there; `--help` shows both behind the comment.
+
+    Raises:
+        ValueError: on a value that is not among its choices, or not in its range.
     """
-    parser = _parser(defaults, script_path, description, positional)
+    allowed = {key: show_choices(values) for key, values in (choices or {}).items()}
+    allowed |= {key: show_range(bounds) for key, bounds in (ranges or {}).items()}
+    parser = _parser(defaults, script_path, description, positional, allowed)
     arguments = sys.argv[1:] if argv is None else argv
     try:
         given = vars(parser.parse_args(_normalised(arguments, defaults)))
@@ -69,7 +85,9 @@ def from_command_line(
         values = given.pop("positional", [] if nargs == "*" else None)
         if values or name not in defaults:
             given[name] = values
-    return {**defaults, **given}
+    settings = {**defaults, **given}
+    check(settings, choices, ranges, defaults=defaults)
+    return settings
 
 
 def parse_value(text: str, default: Any, key: str = "") -> Any:
@@ -180,6 +198,7 @@ def _parser(
     script_path: str | Path,
     description: str,
     positional: tuple[str, str, str | int | None] | None,
+    allowed: Mapping[str, str],
 ) -> _Parser:
     """Builds the parser of arguments that `_normalised` has put in order."""
     comments = read_comments(script_path)
@@ -206,9 +225,14 @@ def _parser(
             f"--{key}",
             type=partial(_argument, default=default, key=key),
             metavar=_METAVARS.get(type(default), "VALUE"),
-            help=f"{comment.text} (default: {_shown(default)})".strip().replace("%", "%%"),
+            help=_help(comment.text, allowed.get(key, ""), default),
         )
     return parser
+
+
+def _help(comment: str, allowed: str, default: Any) -> str:
+    parts = [comment, f"[{allowed}]" if allowed else "", f"(default: {_shown(default)})"]
+    return " ".join(part for part in parts if part).replace("%", "%%")
 
 
 def _argument(text: str, default: Any, key: str) -> Any:

@@ -219,6 +219,39 @@ def test_help_lists_keys_with_groups_comments_and_defaults(script, capsys, monke
     assert lines[start : start + len(expected)] == expected
 
 
+def test_help_shows_choices_and_ranges_behind_the_comment(script, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        parsed(
+            script,
+            "--help",
+            choices={"flip": (True, False), "model_path": ("a", None)},
+            ranges={"batch_size": (1, None), "learning_rate": (0, 1)},
+        )
+    text = " ".join(capsys.readouterr().out.split())
+    assert "images a step [at least 1] (default: 64)" in text
+    assert "at the start [0 to 1] (default: 0.001)" in text
+    assert "fine here [a, none] (default: none)" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--batch_size 0", "^batch_size 0: at least 1 expected$"),
+        ("--batch_size none", "^batch_size None: at least 1 expected$"),
+        ("--backbone vgg", "^backbone 'vgg' is not one of mobilenet, resnet50$"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused(script, argv, message):
+    allowed = {
+        "choices": {"backbone": ("mobilenet", "resnet50")},
+        "ranges": {"batch_size": (1, None)},
+    }
+    assert parsed(script, **allowed) == DEFAULTS
+    with pytest.raises(ValueError, match=message):
+        parsed(script, *argv.split(), **allowed)
+
+
 def test_read_comments_needs_a_defaults_dict(tmp_path):
     (tmp_path / "empty.py").write_text("x = {}\n")
     with pytest.raises(ValueError, match=r"empty\.py: has no `_defaults"):
