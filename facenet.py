@@ -1,7 +1,9 @@
 """Finds, aligns and embeds faces; tells whether two photos show the same person."""
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +20,10 @@ from utils.settings.settings import override
 from utils.weights.cards import model_identity, read_card
 from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
+
+if TYPE_CHECKING:
+    from retinaface import Retinaface
+    from utils.detection.mtcnn import Mtcnn
 
 DEFAULT_THRESHOLD = 1.1
 DETECTORS = ("retinaface", "mtcnn", None)
@@ -39,7 +45,13 @@ class Facenet:
         "letterbox_image": True,  # a crop keeps its ratio, with grey bars; no: it is stretched
         "detector": "retinaface",  # retinaface, mtcnn, or none: the image is a face crop already
         "detector_model_path": None,  # weights of the detector (mtcnn: folder); none: its own
-        "detector_settings": None,  # dict of other settings of the detector, such as confidence
+        # other settings of the detector, its own keys behind `detector_`; none: its own defaults
+        "detector_backbone": None,
+        "detector_confidence": None,
+        "detector_nms_iou": None,
+        "detector_input_shape": None,
+        "detector_letterbox_image": None,
+        "detector_precision": None,
         # largest distance of one person's photos, 0 to 2; none: that of the card beside the weights
         # (see calibrate.py), else 1.1, at which 0.2 % of LFW's pairs of different people and 94 %
         # of the others pass with the published MobileFaceNet
@@ -93,21 +105,7 @@ class Facenet:
         )
         self.load_report = load_weights(self.model, weights)
         self._network = compile_engine(self.model, self.engine, precision=self.precision)
-        self._detector = self._build_detector()
-
-    def _build_detector(self):
-        chosen = {"engine": self.engine, **(self.detector_settings or {})}
-        if self.detector_model_path is not None:
-            chosen["model_path"] = self.detector_model_path
-        if self.detector == "retinaface":
-            from retinaface import Retinaface
-
-            return Retinaface(**{"enlarge": False, **chosen})
-        if self.detector == "mtcnn":
-            from utils.detection.mtcnn import Mtcnn
-
-            return Mtcnn(**chosen)
-        return None
+        self._detector = build_detector(settings, enlarge=False) if self.detector else None
 
     def embed(self, images):
         """Embeds the face of each image.
@@ -244,6 +242,60 @@ class Facenet:
         """
         first, second = self.embed([image_1, image_2])
         return float(np.linalg.norm(first - second))
+
+
+def build_facenet(settings: Mapping[str, Any]) -> Facenet:
+    """Builds a Facenet from a script's settings.
+
+    Args:
+        settings: of them, the keys of `Facenet` count, `detector_*` among them; the value None keeps its default,
+            but for `detector`, where it means that images are face crops.
+
+    Raises:
+        ValueError: a value that does not fit, or a `detector_` key that the detector does not have.
+        FileNotFoundError: no weights there.
+    """
+    chosen = {key: settings[key] for key in Facenet._defaults if settings.get(key) is not None}
+    return Facenet(**{**chosen, "detector": settings["detector"]})
+
+
+def build_detector(
+    settings: Mapping[str, Any], enlarge: bool | None = None
+) -> "Retinaface | Mtcnn":
+    """Builds the face detector that settings describe.
+
+    Args:
+        settings: `detector` is "retinaface" or "mtcnn"; a key that starts with `detector_` is one of that wrapper's,
+            without the prefix; `engine` is its engine. None keeps the wrapper's default; other keys do not count.
+        enlarge: whether RetinaFace scales small images up; None keeps its default. MTCNN has no such setting.
+
+    Raises:
+        ValueError: no or an unknown detector, or a `detector_` key that it does not have.
+        FileNotFoundError: no weights there.
+    """
+    name = settings.get("detector")
+    wrapper = _detector_class(name)
+    chosen = {key: settings[key] for key in settings if settings[key] is not None}
+    own = {key[9:]: value for key, value in chosen.items() if key.startswith("detector_")}
+    if foreign := [key for key in own if key not in wrapper._defaults]:
+        raise ValueError(f"detector_{foreign[0]}: {name} has no such setting; leave it none")
+    if enlarge is not None and name == "retinaface":
+        own["enlarge"] = enlarge
+    if "engine" in chosen:
+        own["engine"] = chosen["engine"]
+    return wrapper(**own)
+
+
+def _detector_class(name: str | None) -> type:
+    if name == "retinaface":
+        from retinaface import Retinaface
+
+        return Retinaface
+    if name == "mtcnn":
+        from utils.detection.mtcnn import Mtcnn
+
+        return Mtcnn
+    raise ValueError(f"detector {name!r}: retinaface or mtcnn is needed here")
 
 
 def _as_list(images):

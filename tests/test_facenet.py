@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facenet import Facenet
+from facenet import Facenet, build_detector, build_facenet
 from nets.facenet import facenet
+from retinaface import Retinaface
 from tests.shared import need
+from utils.detection.mtcnn import Mtcnn
 from utils.evaluation.lfw_pairs import find_images, read_pairs
 from utils.evaluation.roc import best_threshold
 from utils.faces.alignment import align
@@ -172,6 +174,8 @@ def test_weights_of_another_network_are_named(monkeypatch, layers, network):
 class SeesDots:
     """Stands in for a detector: one face for each red dot, its side the dot's green value."""
 
+    _defaults = Retinaface._defaults
+
     def __init__(self, **settings):
         self.settings = settings
 
@@ -205,6 +209,64 @@ def with_detector(weights):
 def test_detector_gets_its_settings(with_detector):
     settings = with_detector._detector.settings
     assert settings["model_path"] == "some.h5" and settings["engine"] == "keras"
+
+
+@pytest.fixture
+def wrappers(monkeypatch):
+    """Puts wrappers in place that keep what they are built with."""
+
+    class SeesNothing(SeesDots):
+        _defaults = Mtcnn._defaults
+
+    monkeypatch.setattr("retinaface.Retinaface", SeesDots)
+    monkeypatch.setattr("utils.detection.mtcnn.Mtcnn", SeesNothing)
+
+
+SCRIPT = {
+    "mode": "fps",
+    "confidence": 0.1,
+    "input_shape": None,
+    "engine": "keras",
+    "detector_model_path": "some",
+    "detector_confidence": None,
+    "detector_nms_iou": None,
+}
+
+
+@pytest.mark.parametrize("detector", ["retinaface", "mtcnn"])
+def test_detector_of_a_script_gets_what_bears_its_prefix(wrappers, detector):
+    built = build_detector({**SCRIPT, "detector": detector})
+    assert built.settings == {"model_path": "some", "engine": "keras"}
+
+
+def test_detector_of_a_script_keeps_its_defaults_where_nothing_is_said(wrappers):
+    built = build_detector({"detector": "retinaface", "engine": None, "detector_confidence": 0.0})
+    assert built.settings == {"confidence": 0.0}
+    assert build_detector({"detector": "retinaface"}, enlarge=False).settings == {"enlarge": False}
+    assert build_detector({"detector": "mtcnn"}, enlarge=False).settings == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"detector": "mtcnn", "detector_confidence": 0.5}, "detector_confidence: mtcnn has no"),
+        ({"detector": "retinaface", "detector_factor": 0.5}, "detector_factor: retinaface has no"),
+        ({"detector": None}, "detector None: retinaface or mtcnn is needed"),
+        ({"detector": "yolo"}, "detector 'yolo': retinaface or mtcnn is needed"),
+    ],
+)
+def test_detector_settings_that_do_not_fit_are_named(wrappers, settings, message):
+    with pytest.raises(ValueError, match=message):
+        build_detector(settings)
+
+
+def test_facenet_of_a_script_hands_on_what_is_the_detectors(wrappers, weights):
+    settings = {**SCRIPT, "model_path": weights, "input_shape": [SIDE, SIDE, 3]}
+    model = build_facenet({**settings, "detector": "retinaface", "detector_confidence": 0.3})
+    assert model.input_shape == (SIDE, SIDE, 3) and model.threshold == 1.1
+    expected = {"model_path": "some", "engine": "keras", "confidence": 0.3, "enlarge": False}
+    assert model._detector.settings == expected
+    assert build_facenet({**settings, "detector": None})._detector is None
 
 
 def test_the_face_is_aligned_by_its_landmarks(with_detector):

@@ -20,7 +20,8 @@ def build_facenet(settings):
 
     chosen = {key: settings[key] for key in _FACENET_KEYS if settings[key] is not None}
     if settings["detector"] == "retinaface":
-        chosen["detector_settings"] = _retinaface_settings(settings)
+        own = _retinaface_settings(settings)
+        chosen |= {f"detector_{key}": value for key, value in own.items()}
     return Facenet(detector=settings["detector"], **chosen)
 
 
