@@ -1,18 +1,16 @@
 """Trains any of the networks: recognition by one of eight losses, or the RetinaFace detector."""
 
-import sys
 import warnings
 from pathlib import Path
 
 from utils.engine.devices import device_name
 from utils.settings.command_line import from_command_line, run
-from utils.settings.settings import describe
+from utils.settings.settings import check, describe
 
 _defaults = {
     # What is trained:
-    # arcface, cosface, softmax, softmax+center, triplet, triplet+softmax, distill; for a detector
-    # retinaface, retinaface_distill; distill_blocks and retinaface_blocks, a quick start for the
-    # distillations where teacher and student are of one kind
+    # retinaface and what begins with it train a detector; distill_blocks and retinaface_blocks are
+    # a quick start for a distillation where teacher and student are of one kind
     "loss": "arcface",
     # a name of nets/backbones.py; with retinaface: mobilenet, resnet50
     "backbone": "arcface_mobilefacenet",
@@ -27,13 +25,13 @@ _defaults = {
     "batch_size": 64,  # images of a step, all devices together; triplets count three
     "sampler": "plain",  # plain: each image once an epoch; balanced: each person equally often
     "images_per_person": 4,  # triplet: images of each person in a batch
-    "augmentation": "light",  # none, light or strong; see utils/generators/face_augmentations.py
+    "augmentation": "light",  # see utils/generators/face_augmentations.py
     "mosaic": 0.0,  # retinaface: share of images made of four photos
     "steps_per_epoch": None,  # none: once through the data
     # Loss; none: the formula's own value:
     "margin": None,  # of triplet (0.2), arcface (0.5), cosface (0.35)
     "scale": None,  # of the cosines of arcface and cosface (64)
-    "mining": "semihard",  # triplet: semihard or hard
+    "mining": "semihard",  # triplet: which negatives of a batch are taken
     "label_smoothing": 0.0,  # of the class losses
     "sample_rate": 1.0,  # arcface, cosface: share of the people each step compares with
     "center_factor": None,  # softmax+center: weight of the center loss (0.01)
@@ -46,8 +44,10 @@ _defaults = {
     "keep_probability": None,  # of the dropout; none: the backbone's own
     # Optimizer:
     "optimizer": "adam",  # adam, adamw, sgd, rmsprop, adagrad, adadelta
-    "learning_rate": 1e-3,  # peak rate at batch_size; with lr_batch: at that batch size
-    "lr_batch": None,  # 64 scales the rate by batch_size / 64; none: the rate is taken as it is
+    "learning_rate": 1e-3,  # peak rate
+    # batch size that learning_rate is meant for: the rate is multiplied by batch_size / lr_batch;
+    # none: not scaled
+    "lr_batch": None,
     "min_learning_rate": 0.01,  # the last rate, as a share of the peak
     "schedule": "cosine",  # cosine, step, constant, or a file with lines `epoch: rate`
     "warmup_epochs": 1.0,  # epochs of a rising rate at the start of a phase
@@ -55,7 +55,7 @@ _defaults = {
     "weight_decay": 0.0,  # decoupled; 5e-3 for sgd is the 5e-4 of the originals
     "clipnorm": None,  # largest norm of one weight's gradient
     "ema": 0.0,  # 0.999 keeps an average of the weights, which is evaluated and saved
-    "precision": "float32",  # float32, mixed_float16 or mixed_bfloat16
+    "precision": "float32",  # the mixed ones compute in 16 bits and keep weights in 32
     # share of the old batch-norm statistics kept each step; none: the network's own, 0.99 or 0.995,
     # which takes a thousand steps to settle: 0.9 for shorter trainings
     "batch_norm_momentum": None,
@@ -73,48 +73,35 @@ _defaults = {
     "train_gpu": None,  # numbers of the GPUs, such as 0,1; none: all there are
     "seed": 0,  # of weights, order and augmentation
 }
-SCHEDULES = ("cosine", "step", "constant")  # anything else is a file
+_choices = {
+    "loss": (
+        *("arcface", "cosface", "softmax", "softmax+center", "triplet", "triplet+softmax"),
+        *("distill", "distill_blocks"),
+        *("retinaface", "retinaface_distill", "retinaface_blocks"),
+    ),
+    "sampler": ("plain", "balanced"),
+    "augmentation": ("none", "light", "strong", None),  # "none" on the command line is None
+    "mining": ("semihard", "hard"),
+    "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
+}
+_ranges = {
+    **dict.fromkeys(("batch_size", "steps_per_epoch"), (1, None)),
+    **dict.fromkeys(("save_period", "keep_checkpoints", "lfw_period"), (1, None)),
+    **dict.fromkeys(("learning_rate", "warmup_epochs", "weight_decay"), (0, None)),
+    **dict.fromkeys(("checkpoint_steps", "early_stop", "seed"), (0, None)),
+    **dict.fromkeys(("mosaic", "label_smoothing", "sample_rate", "keep_probability"), (0, 1)),
+    **dict.fromkeys(("min_learning_rate", "momentum", "ema", "batch_norm_momentum"), (0, 1)),
+}
 
 
 def main():
     """Trains as the settings say."""
-    settings = from_command_line(_defaults, __file__, __doc__)
+    settings = from_command_line(_defaults, __file__, __doc__, choices=_choices, ranges=_ranges)
     from utils.engine.devices import choose_strategy
 
     strategy = choose_strategy(settings["train_gpu"])
     print(describe(settings, f"train.py on {device_name()}", _defaults))
     train(settings, strategy)
-
-
-def check(settings):
-    """Refuses settings that would fail late, or do nothing."""
-    loss = settings["loss"]
-    for key in ("save_period", "keep_checkpoints", "lfw_period", "batch_size"):
-        if not isinstance(settings[key], int) or settings[key] < 1:
-            raise ValueError(f"{key} {settings[key]!r}: at least 1 expected")
-    if settings["mining"] not in ("semihard", "hard"):
-        raise ValueError(f"mining {settings['mining']!r} is neither semihard nor hard")
-    shape = settings["input_shape"]
-    if shape is not None and (not isinstance(shape, list | tuple) or len(shape) < 2):
-        raise ValueError(f"input_shape {shape!r}: height, width, 3 expected, such as 112,112,3")
-    if bool(settings["lfw_dir_path"]) != bool(settings["lfw_pairs_path"]):
-        raise ValueError("lfw_dir_path and lfw_pairs_path need each other")
-    if settings["val_images"] and loss.startswith("triplet"):
-        raise ValueError(f"val_images: loss {loss} has no val_loss; hold people out by val_people")
-    if settings["embedding_size"] and loss in ("distill", "distill_blocks"):
-        raise ValueError(f"embedding_size: loss {loss} takes that of the teacher; leave it out")
-    if settings["schedule"] not in SCHEDULES:
-        rates = [phase for phase in settings["phases"] if str(phase).count(":") > 1]
-        if rates or settings["lr_batch"]:
-            raise ValueError("schedule: a file sets the rates alone, without lr_batch or a phase's")
-
-
-def end_of_schedule(schedule):
-    """Returns the epoch, counted from 0, that a schedule file stops before; infinite without."""
-    from utils.training.schedules import last_epoch, read_schedule_file
-
-    stop = None if schedule in SCHEDULES else last_epoch(read_schedule_file(schedule))
-    return sys.maxsize if stop is None else stop
 
 
 def train(settings, strategy=None):
@@ -131,26 +118,23 @@ def train(settings, strategy=None):
     import keras
     import tensorflow as tf
 
-    from utils.training.schedules import read_phases
+    from utils.training.checkpoints import newest_checkpoint
+    from utils.training.schedules import end_of_schedule, read_phases
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
-    check(settings)
+    check(settings, _choices, _ranges, defaults=_defaults)
+    check_together(settings)
     phases = read_phases(settings["phases"])
-    stop = end_of_schedule(settings["schedule"])
-    # "none" on the command line is None
+    stop = end_of_schedule(settings)
     settings = {**settings, "augmentation": settings["augmentation"] or "none"}
-    if worker_number():  # the first of several workers writes where the user looks
-        folder = Path(settings["save_dir"]) / f"worker-{worker_number()}"
-        settings = {**settings, "save_dir": str(folder)}
+    settings["save_dir"] = worker_folder(settings["save_dir"])
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
-    detecting = settings["loss"].startswith("retinaface")
-    task_of = detection_task if detecting else recognition_task
     strategy = strategy or tf.distribute.get_strategy()
-    task = task_of(settings, strategy)
+    task = build_task(settings, strategy)
     print(task.summary)
-    resumed = newest_checkpoint(settings)
+    resumed = newest_checkpoint(settings["save_dir"], settings["resume"])
     first_epoch = 0
     for number, phase in enumerate(phases):
         last_epoch = first_epoch + phase.epochs
@@ -166,7 +150,9 @@ def train(settings, strategy=None):
 
 def run_phase(task, settings, strategy, number, phase, epochs, resumed):
     """Trains one phase; a resumed one first finishes its broken epoch."""
-    from utils.training.checkpoints import load_checkpoint
+    from utils.training.callbacks import create_callbacks
+    from utils.training.checkpoints import restore
+    from utils.training.optimizers import phase_optimizer
 
     batch_size = phase.batch_size or settings["batch_size"]
     steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
@@ -178,20 +164,12 @@ def run_phase(task, settings, strategy, number, phase, epochs, resumed):
     trainer = task.trainer
     with strategy.scope():
         task.freeze(phase.frozen)
-        rate = phase.learning_rate or settings["learning_rate"]
-        optimizer = build_optimizer(settings, rate, batch_size, steps, epochs)
+        optimizer = phase_optimizer(settings, phase, batch_size, steps, epochs)
         trainer.compile(optimizer, jit_compile=False)
         trainer.optimizer.build(trainer.trainable_variables)
     epoch, done = epochs.start, 0
     if resumed is not None and resumed[1]["phase"] == number:
-        state = load_checkpoint(resumed[0], trainer.state())
-        epoch, done = state["epoch"], state["step_of_epoch"]
-        if done and (state["steps"], state["batch_size"]) != (steps, batch_size):
-            raise ValueError(
-                f"{resumed[0]}: inside an epoch of {state['steps']} steps with batch_size "
-                f"{state['batch_size']}, now {steps} with {batch_size}: resume with the same"
-            )
-        print(f"resumed from {resumed[0]}: epoch {epoch + 1}, step {done}")
+        epoch, done = restore(resumed[0], trainer.state(), steps, batch_size)
     # a broken epoch is finished first: `fit` wants epochs of one length
     parts = [(epoch, epoch + 1, done)] if done else []
     parts.append((epoch + (1 if done else 0), epochs.stop, 0))
@@ -203,108 +181,44 @@ def run_phase(task, settings, strategy, number, phase, epochs, resumed):
                 epochs=stop,
                 steps_per_epoch=steps - skip,
                 validation_data=task.validation(batch_size),
-                callbacks=callbacks(task, settings, number, steps, epochs.stop, batch_size, skip),
+                callbacks=create_callbacks(
+                    task, settings, number, steps, epochs.stop, batch_size, skip
+                ),
                 shuffle=False,  # the stream comes shuffled
                 verbose=0,
             )
 
 
-def newest_checkpoint(settings):
-    """Returns (path, state) to resume from, or None."""
-    from utils.training.checkpoints import list_checkpoints, read_state
-
-    folder = Path(settings["save_dir"]) / "checkpoints"
-    found = list_checkpoints(folder)
-    if not settings["resume"]:
-        if found:
-            raise ValueError(
-                f"{folder}: holds checkpoints of another training; set resume to go on, or choose "
-                "another save_dir"
-            )
-        return None
-    if not found:
-        print(f"{folder}: no checkpoint yet, training starts at the beginning")
-        return None
-    return found[-1], read_state(found[-1])
+def check_together(settings):
+    """Raises ValueError where settings do not go together, or would do nothing."""
+    loss, shape = settings["loss"], settings["input_shape"]
+    if shape is not None and (not isinstance(shape, list | tuple) or len(shape) < 2):
+        raise ValueError(f"input_shape {shape!r}: height, width, 3 expected, such as 112,112,3")
+    if bool(settings["lfw_dir_path"]) != bool(settings["lfw_pairs_path"]):
+        raise ValueError("lfw_dir_path and lfw_pairs_path need each other")
+    if settings["val_images"] and loss.startswith("triplet"):
+        raise ValueError(f"val_images: loss {loss} has no val_loss; hold people out by val_people")
+    if settings["embedding_size"] and loss in ("distill", "distill_blocks"):
+        raise ValueError(f"embedding_size: loss {loss} takes that of the teacher; leave it out")
 
 
-def build_optimizer(settings, rate, batch_size, steps, epochs):
-    """Returns the optimizer of a phase, with its schedule over the phase's steps."""
-    from utils.training import optimizers, schedules
-
-    if settings["lr_batch"]:
-        rate = schedules.scaled_learning_rate(rate, batch_size, settings["lr_batch"])
-    total, kind = steps * len(epochs), settings["schedule"]
-    lowest = rate * settings["min_learning_rate"]
-    if kind == "cosine":
-        warmup = min(round(settings["warmup_epochs"] * steps), total // 2)
-        rate = schedules.WarmupCosine(rate, total, warmup, lowest)
-    elif kind == "step":
-        rate = schedules.StepDecay.between(rate, lowest, total)
-    elif kind != "constant":
-        milestones = schedules.read_schedule_file(kind)
-        milestones = [(epoch - epochs.start, value) for epoch, value in milestones]
-        rate = schedules.PiecewiseConstant(milestones, steps)
-    return optimizers.build_optimizer(
-        settings["optimizer"],
-        rate,
-        momentum=settings["momentum"],
-        weight_decay=settings["weight_decay"],
-        clipnorm=settings["clipnorm"],
-    )
-
-
-def callbacks(task, settings, phase, steps, last_epoch, batch_size, done):
-    """Returns the callbacks of one call of `fit`, in the order in which they act."""
-    import keras
-
-    from utils.training import callbacks as parts
-
-    folder = Path(settings["save_dir"])
-    checkpoints = folder / "checkpoints"
-    chosen = [
-        parts.LossStop(checkpoints),
-        *task.callbacks(),
-        parts.Progress(steps - done, last_epoch, batch_size),
-        parts.LossLog(folder),
-        parts.EpochWeights(folder, settings["save_period"], task.info),
-        parts.Checkpoints(
-            checkpoints,
-            settings["checkpoint_steps"],
-            settings["keep_checkpoints"],
-            phase,
-            steps,
-            done,
-            batch_size,
-        ),
-    ]
-    if settings["tensorboard"]:
-        chosen.append(parts.TensorBoard(folder / "tensorboard"))
-    if settings["early_stop"]:
-        watched = "val_loss" if task.validation(batch_size) is not None else "loss"
-        chosen.append(keras.callbacks.EarlyStopping(watched, patience=settings["early_stop"]))
-    return chosen
-
-
-def worker_number():
-    """Returns the number of this worker, 0 for the first or only one."""
+def worker_folder(save_dir):
+    """Returns the folder that this worker writes to; the first or only one has the user's."""
     from utils.engine.devices import worker_shard
 
-    return worker_shard()[0]
+    number, _ = worker_shard()
+    return str(Path(save_dir) / f"worker-{number}") if number else save_dir
 
 
-def recognition_task(settings, strategy):
-    """Returns the task of training a recognition network."""
+def build_task(settings, strategy):
+    """Returns the task of training a recognition network, or RetinaFace."""
+    if settings["loss"].startswith("retinaface"):
+        from utils.training.detection_task import DetectionTask
+
+        return DetectionTask(settings, strategy)
     from utils.training.recognition_task import RecognitionTask
 
     return RecognitionTask(settings, strategy)
-
-
-def detection_task(settings, strategy):
-    """Returns the task of training RetinaFace."""
-    from utils.training.detection_task import DetectionTask
-
-    return DetectionTask(settings, strategy)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from nets.layers import BatchNormalization
 from utils.datasets.cls_list import read_cls_txt
 from utils.images.image_files import read_image, save_image
 from utils.training.checkpoints import list_checkpoints, read_state
+from utils.training.detection_task import DETECTION_LOSSES
 from utils.training.recognition_trainer import LOSSES
 from utils.weights.loading import save_weights
 from utils.weights.weight_files import read_weight_file
@@ -258,7 +259,7 @@ def test_early_stop(faces, tmp_path):
     [
         ({"loss": "magic"}, "loss 'magic' is not one of"),
         ({"batch_size": 1000}, "batch_size 1000 is more than the 48 images"),
-        ({"sampler": "odd"}, "neither plain nor balanced"),
+        ({"sampler": "odd"}, "sampler 'odd' is not one of plain, balanced"),
         ({"loss": "distill"}, "needs teacher_path"),
         ({"loss": "distill_blocks"}, "needs teacher_path"),
         ({"loss": "retinaface_blocks", "backbone": "resnet50"}, "backbone mobilenet only"),
@@ -268,7 +269,7 @@ def test_early_stop(faces, tmp_path):
         ({"optimizer": "magic"}, "unknown optimizer"),
         ({"loss": "retinaface", "backbone": "tiny"}, "is not mobilenet or resnet50"),
         ({"phases": ["all"]}, "phases"),
-        ({"mining": "hardest"}, "mining 'hardest' is neither semihard nor hard"),
+        ({"mining": "hardest"}, "mining 'hardest' is not one of semihard, hard"),
         ({"save_period": 0}, "save_period 0: at least 1"),
         ({"input_shape": 16}, "input_shape 16: height, width, 3 expected"),
         ({"lfw_dir_path": "lfw"}, "lfw_dir_path and lfw_pairs_path need each other"),
@@ -276,7 +277,8 @@ def test_early_stop(faces, tmp_path):
         ({"loss": "distill", "embedding_size": 9}, "embedding_size: loss distill takes"),
         ({"schedule": "step", "min_learning_rate": 0.0}, "min_learning_rate must be above 0"),
         ({"val_people": 0.2}, "the 1 people held out make too few pairs"),
-        ({"augmentation": {"mixup": 0.2}}, "mixup blends people, which loss arcface"),
+        ({"augmentation": "odd"}, "augmentation 'odd' is not one of none, light, strong"),
+        ({"ema": 1.5}, "ema 1.5: .*0 to 1"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_the_first_step(changes, message, faces, tmp_path):
@@ -284,6 +286,10 @@ def test_mistakes_are_one_clear_line_before_the_first_step(changes, message, fac
         train.train(settings(faces, tmp_path, **changes))
     assert "\n" not in str(error.value)
     assert not list_checkpoints(tmp_path / "checkpoints")
+
+
+def test_every_loss_can_be_chosen():
+    assert sorted(train._choices["loss"]) == sorted([*LOSSES, *DETECTION_LOSSES])
 
 
 def test_weights_of_another_backbone_are_refused(faces, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import train
 from nets.backbones import BACKBONES, Backbone
 from tests.test_train import SIDE, settings, tiny
-from utils.engine.devices import choose_strategy
+from utils.engine.devices import choose_strategy, worker_shard
 
 
 def main():
@@ -20,7 +20,7 @@ def main():
     trainer = train.train(settings(annotations, folder, **chosen), choose_strategy())
     # batch-norm statistics are each worker's own, unless sync_batch_norm is set
     weights = [weight.numpy() for weight in trainer.network.trainable_weights]
-    np.savez(f"{folder}-{train.worker_number()}.npz", *weights)
+    np.savez(f"{folder}-{worker_shard()[0]}.npz", *weights)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import csv
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -234,3 +236,42 @@ class TensorBoard(keras.callbacks.Callback):
             for name, value in logs.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), epoch + 1, metadata)
         self._writer.flush()
+
+
+def create_callbacks(
+    task: Any,
+    settings: Mapping[str, Any],
+    phase: int,
+    steps: int,
+    last_epoch: int,
+    batch_size: int,
+    done: int,
+) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks of one call of `fit`, in the order in which they act.
+
+    Args:
+        task: a RecognitionTask or a DetectionTask.
+        settings: those of train.py.
+        phase: number of the phase, from 0.
+        steps: steps of an epoch.
+        last_epoch: the epoch that the phase ends with, counted from 1.
+        batch_size: images of a step.
+        done: steps of the first epoch that were made before.
+    """
+    folder, period = Path(settings["save_dir"]), settings["checkpoint_steps"]
+    checkpoints = folder / "checkpoints"
+    keep = settings["keep_checkpoints"]
+    chosen = [
+        LossStop(checkpoints),
+        *task.callbacks(),
+        Progress(steps - done, last_epoch, batch_size),
+        LossLog(folder),
+        EpochWeights(folder, settings["save_period"], task.info),
+        Checkpoints(checkpoints, period, keep, phase, steps, done, batch_size),
+    ]
+    if settings["tensorboard"]:
+        chosen.append(TensorBoard(folder / "tensorboard"))
+    if settings["early_stop"]:
+        watched = "val_loss" if task.validation(batch_size) is not None else "loss"
+        chosen.append(keras.callbacks.EarlyStopping(watched, patience=settings["early_stop"]))
+    return chosen

@@ -1,6 +1,11 @@
 """Optimizers by name, with weight decay that spares biases, normalisation and PReLU slopes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
+
+from utils.training.schedules import Phase, phase_schedule
 
 # Weights that decay would only hinder. Anchored, since Keras searches names for the pattern, and
 # inside an update a name is TensorFlow's, `layer/bias:0`.
@@ -75,3 +80,25 @@ def build_optimizer(
     )
     optimizer.exclude_from_weight_decay(var_names=[UNDECAYED])
     return optimizer
+
+
+def phase_optimizer(
+    settings: Mapping[str, Any], phase: Phase, batch_size: int, steps: int, epochs: range
+) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a phase, with its schedule over the phase's steps.
+
+    Args:
+        settings: those of train.py.
+        phase: the phase; its learning rate goes before that of the settings.
+        batch_size: images of a step.
+        steps: steps of an epoch.
+        epochs: the epochs of the phase, counted from 0.
+    """
+    rate = phase.learning_rate or settings["learning_rate"]
+    return build_optimizer(
+        settings["optimizer"],
+        phase_schedule(settings, rate, batch_size, steps, epochs),
+        momentum=settings["momentum"],
+        weight_decay=settings["weight_decay"],
+        clipnorm=settings["clipnorm"],
+    )

@@ -13,7 +13,6 @@ from utils.generators.face_augmentations import find_augmentation
 from utils.generators.recognition import recognition_dataset, validation_dataset
 from utils.generators.skipped_images import SkippedImages, check_files
 from utils.training.callbacks import Skipped
-from utils.training.detection_task import DETECTION_LOSSES
 from utils.training.recognition_trainer import LOSSES, RecognitionTrainer
 from utils.training.verification import Verification, sample_pairs
 from utils.weights.loading import load_weights
@@ -39,9 +38,6 @@ class RecognitionTask:
     def __init__(self, settings, strategy):
         """Reads the lists, builds network and loss; ValueError or OSError if they cannot work."""
         self.settings = settings
-        if settings["loss"] not in LOSSES:
-            names = ", ".join([*LOSSES, *DETECTION_LOSSES])
-            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
         head, self.order, _ = LOSSES[settings["loss"]]
         self._read_data()
         self.sampler = self._build_sampler(settings["batch_size"])
@@ -110,10 +106,8 @@ class RecognitionTask:
         if self.order == "identities":
             each = settings["images_per_person"]
             return samplers.identities(labels, max(batch_size // each, 1), each, settings["seed"])
-        choices = {"plain": samplers.plain, "balanced": samplers.balanced}
-        if settings["sampler"] not in choices:
-            raise ValueError(f"sampler {settings['sampler']!r} is neither plain nor balanced")
-        return choices[settings["sampler"]](labels, settings["seed"])
+        chosen = samplers.balanced if settings["sampler"] == "balanced" else samplers.plain
+        return chosen(labels, settings["seed"])
 
     def _build(self, head):
         settings, teacher, size = self.settings, None, self.settings["embedding_size"]

@@ -2,13 +2,17 @@
 
 import dataclasses
 import math
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from nets.layers import PACKAGE
 
+SCHEDULES = ("cosine", "step", "constant")  # anything else is a file
 STOP = -1.0  # in a schedule file: training ends with this epoch
 
 
@@ -184,6 +188,54 @@ def last_epoch(milestones):
     """Returns the epoch, counted from 0, that a schedule stops before, or None if it never does."""
     epoch, rate = milestones[-1]
     return epoch if rate == STOP else None
+
+
+def end_of_schedule(settings: Mapping[str, Any]) -> int:
+    """Returns the epoch, counted from 0, that a schedule file stops before.
+
+    Args:
+        settings: those of train.py.
+
+    Returns:
+        `sys.maxsize` for a schedule without an end.
+
+    Raises:
+        ValueError: the file cannot be understood, or other settings change its rates.
+    """
+    if settings["schedule"] in SCHEDULES:
+        return sys.maxsize
+    rates = [phase for phase in settings["phases"] if str(phase).count(":") > 1]
+    if rates or settings["lr_batch"]:
+        raise ValueError("schedule: a file sets the rates alone, without lr_batch or a phase's")
+    stop = last_epoch(read_schedule_file(settings["schedule"]))
+    return sys.maxsize if stop is None else stop
+
+
+def phase_schedule(
+    settings: Mapping[str, Any], rate: float, batch_size: int, steps: int, epochs: range
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate of a phase: a schedule over its steps, or a constant.
+
+    Args:
+        settings: those of train.py.
+        rate: peak rate; a schedule file's rates replace it.
+        batch_size: images of a step.
+        steps: steps of an epoch.
+        epochs: the epochs of the phase, counted from 0.
+    """
+    if settings["lr_batch"]:
+        rate = scaled_learning_rate(rate, batch_size, settings["lr_batch"])
+    total, kind = steps * len(epochs), settings["schedule"]
+    lowest = rate * settings["min_learning_rate"]
+    if kind == "constant":
+        return rate
+    if kind == "cosine":
+        warmup = min(round(settings["warmup_epochs"] * steps), total // 2)
+        return WarmupCosine(rate, total, warmup, lowest)
+    if kind == "step":
+        return StepDecay.between(rate, lowest, total)
+    milestones = read_schedule_file(kind)
+    return PiecewiseConstant([(epoch - epochs.start, value) for epoch, value in milestones], steps)
 
 
 def scaled_learning_rate(base_lr, batch_size, reference_batch=64):
