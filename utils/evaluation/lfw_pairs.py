@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, PackedUnpickler
+from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, load
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
@@ -129,13 +129,13 @@ def read_packed(path) -> tuple[list[bytes], np.ndarray]:
     """
     with open(path, "rb") as file:
         try:
-            content = PackedUnpickler(file, encoding="bytes").load()
+            content = load(file, encoding="bytes")
+            if not (isinstance(content, list | tuple) and len(content) == 2):
+                raise ValueError("expected (images, labels)")
+            images, labels = (_elements(part) for part in content)
+            images = [_raw(image) if isinstance(image, Array) else image for image in images]
         except UNPICKLING_ERRORS as error:
             raise ValueError(f"{path}: not a packed pair file: {error}") from None
-    if not (isinstance(content, list | tuple) and len(content) == 2):
-        raise ValueError(f"{path}: not a packed pair file: expected (images, labels)")
-    images, labels = (_elements(part) for part in content)
-    images = [bytes(image.data) if isinstance(image, Array) else image for image in images]
     if not all(isinstance(image, bytes) and image for image in images):
         raise ValueError(f"{path}: an image is not encoded bytes")
     if not all(isinstance(label, int) and label in (0, 1) for label in labels):
@@ -189,5 +189,12 @@ def _is_count(field: str) -> bool:
 def _elements(part) -> list:
     """A pickled list, tuple or bool array as a list; anything else as an empty one."""
     if isinstance(part, Array):
-        return [byte != 0 for byte in part.data]
+        return [byte != 0 for byte in _raw(part)]
     return list(part) if isinstance(part, list | tuple) else []
+
+
+def _raw(array: Array) -> bytes:
+    """Returns the bytes of a pickled array, whose type is checked."""
+    if array.code not in ("u1", "b1") or len(array.shape) != 1:
+        raise ValueError("an array in it is not one-dimensional uint8 or bool")
+    return array.to_numpy((array.code,)).tobytes()

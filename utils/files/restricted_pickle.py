@@ -1,6 +1,14 @@
-"""Pickles of other projects, read without running what is in them."""
+"""Reads the pickles of other projects without running what is in them.
+
+Unpickling calls whatever function a file names. Here a name resolves only to the stand-ins below, which keep plain
+Python values and the bytes of NumPy arrays; any other name is refused before anything is imported.
+"""
 
 import pickle
+from collections.abc import Collection
+from typing import Any, BinaryIO
+
+import numpy as np
 
 # What the pickle module documents or shows for broken or hostile data.
 UNPICKLING_ERRORS = (
@@ -17,37 +25,49 @@ UNPICKLING_ERRORS = (
 
 
 class Array:
-    """Stand-in for a pickled NumPy array: keeps the raw bytes, lets NumPy interpret nothing."""
+    """Stands in for a pickled NumPy array.
 
-    data = b""
+    Attributes:
+        code: dtype as NumPy pickles it, such as "u1", "f4", or "O8" for objects.
+        data: bytes of the elements, or the list of the objects.
+    """
 
-    def __setstate__(self, state):
-        """Takes NumPy's (version, shape, dtype, Fortran order, bytes)."""
-        _, shape, dtype, _, data = state
-        if dtype.code not in ("u1", "b1") or len(shape) != 1 or not isinstance(data, bytes):
-            raise pickle.UnpicklingError("an array in it is not one-dimensional uint8 or bool")
-        self.data = data
+    code, data, shape, order = "", b"", (), "C"
+
+    def __setstate__(self, state: tuple) -> None:
+        """Takes NumPy's (version, shape, dtype, Fortran order, bytes or objects)."""
+        _, self.shape, dtype, is_fortran, data = state
+        # Python 2 wrote bytes as text, which the encoding latin1 keeps byte for byte.
+        self.data = data.encode("latin1") if isinstance(data, str) else data
+        self.code, self.order = dtype.code, "F" if is_fortran else "C"
+
+    def to_numpy(self, codes: Collection[str]) -> np.ndarray:
+        """Returns the array; UnpicklingError if its dtype is not one of the codes."""
+        if self.code not in codes or not isinstance(self.data, bytes):
+            raise pickle.UnpicklingError(f"it holds an array of type {self.code}")
+        return np.frombuffer(self.data, f"<{self.code}").reshape(self.shape, order=self.order)
 
 
 class _Dtype:
-    """Stand-in for a pickled NumPy dtype: only its code, such as "u1"."""
+    """Stands in for a pickled NumPy dtype: keeps its code, such as "u1"."""
 
-    def __init__(self, code, *_):
+    def __init__(self, code: str | bytes, *_: Any) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else code
 
-    def __setstate__(self, state):
-        """Byte order and fields do not matter for one-byte types."""
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] not in ("<", "|", "=", b"<", b"|", b"="):
+            raise pickle.UnpicklingError("it is not little-endian")
 
 
-def _encode(text, encoding):
-    """Bytes as Python 3 writes them under protocol 2."""
+def _encode(text: str | bytes, encoding: str | bytes = "latin1") -> bytes:
+    """Stands in for _codecs.encode, by which Python 3 writes bytes under protocol 2."""
     if encoding not in ("latin1", b"latin1"):
         raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
     return text.encode("latin-1") if isinstance(text, str) else text
 
 
-def _scalar(dtype, data):
-    """A pickled NumPy bool."""
+def _scalar(dtype: _Dtype, data: bytes) -> bool:
+    """Stands in for NumPy's scalars, of which only bool is known."""
     if dtype.code != "b1":
         raise pickle.UnpicklingError(f"a label of NumPy type {dtype.code!r}")
     return data != b"\x00"
@@ -66,12 +86,22 @@ _ALLOWED = {
 }
 
 
-class PackedUnpickler(pickle.Unpickler):
-    """Unpickler that resolves no global name but those packed pair files hold."""
-
-    def find_class(self, module: str, name: str):
-        """Returns the stand-in for a name, or refuses it before anything is imported."""
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused") from None
+
+
+def load(file: BinaryIO, encoding: str) -> Any:
+    """Returns the content of a pickle; NumPy arrays in it are `Array` objects.
+
+    Args:
+        file: open for reading in binary mode.
+        encoding: of the strings that Python 2 wrote, "latin1" or "bytes".
+
+    Raises:
+        UNPICKLING_ERRORS: the pickle is damaged or holds anything else.
+    """
+    return _Unpickler(file, encoding=encoding).load()

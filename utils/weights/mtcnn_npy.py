@@ -1,8 +1,6 @@
 """Reads the published MTCNN weights det1.npy, det2.npy, det3.npy into the layout of nets.mtcnn.
 
-The files are pickles (a NumPy array that holds one dict), and unpickling runs whatever code a
-file names. So they are read by an unpickler that knows plain Python values and float arrays,
-which it rebuilds itself, and nothing else.
+The files are pickles of a NumPy array that holds one dict; `utils.files.restricted_pickle` reads them without running code.
 
 The weights were trained on images stored column by column (MATLAB, then Caffe): the first spatial
 axis of a kernel is x. Here the axes are swapped once, on loading, so that the networks take
@@ -11,10 +9,11 @@ and are put in the order x1, y1, ..., x5, y5 that the rest of this project uses.
 """
 
 import os
-import pickle
 from pathlib import Path
 
 import numpy as np
+
+from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, load
 
 Weights = dict[str, dict[str, np.ndarray]]
 
@@ -23,65 +22,6 @@ _INTERLEAVED = np.arange(10).reshape(2, 5).T.ravel()
 # The dense layer after `Flatten` sees a 3 x 3 map: conv4 in R-Net, conv5 in O-Net.
 _AFTER_FLATTEN = ("conv4", "conv5")
 _MAP_SIDE = 3
-_DAMAGED = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
-
-
-class _Dtype:
-    """Stands in for numpy.dtype: little-endian floats, and objects for the outermost array."""
-
-    def __init__(self, code, *_):
-        self.code = code
-
-    def __setstate__(self, state):
-        if state[1] not in ("<", "|", "="):
-            raise pickle.UnpicklingError("it is not little-endian")
-
-
-class _Array:
-    """Stands in for numpy.ndarray; `value` is the array, or the list of objects it held."""
-
-    def __setstate__(self, state):
-        _, shape, dtype, is_fortran, data = state
-        if dtype.code.startswith("O"):
-            self.value = data
-            return
-        if dtype.code not in ("f4", "f8"):
-            raise pickle.UnpicklingError(f"it holds an array of type {dtype.code}")
-        # Python 2 wrote the bytes as text, which `encoding="latin1"` keeps byte for byte.
-        data = data.encode("latin1") if isinstance(data, str) else data
-        values = np.frombuffer(data, f"<{dtype.code}").astype(np.float32)
-        self.value = values.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _encode(text, encoding="latin1"):
-    """Stands in for _codecs.encode, by which Python 3 writes bytes in an old pickle."""
-    return text.encode({"latin1": "latin1"}[encoding])
-
-
-class _Unpickler(pickle.Unpickler):
-    _GLOBALS = {
-        "numpy.core.multiarray._reconstruct": lambda *_: _Array(),
-        "numpy._core.multiarray._reconstruct": lambda *_: _Array(),
-        "numpy.ndarray": None,
-        "numpy.dtype": _Dtype,
-        "_codecs.encode": _encode,
-    }
-
-    def find_class(self, module, name):
-        wanted = f"{module}.{name}"
-        if wanted not in self._GLOBALS:
-            raise pickle.UnpicklingError(f"it asks to run {wanted}, which weights never need")
-        return self._GLOBALS[wanted]
 
 
 def read_npy(path: str | os.PathLike) -> Weights:
@@ -104,13 +44,17 @@ def read_npy(path: str | os.PathLike) -> Weights:
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
-            (layers,) = _Unpickler(file, encoding="latin1").load().value
+            (layers,) = load(file, encoding="latin1").data
         return {
-            layer: {name: np.asarray(array.value, np.float32) for name, array in weights.items()}
+            layer: {name: _floats(array) for name, array in weights.items()}
             for layer, weights in layers.items()
         }
-    except _DAMAGED as error:
+    except UNPICKLING_ERRORS as error:
         raise ValueError(f"{path}: not a file of MTCNN weights ({error})") from error
+
+
+def _floats(array: Array) -> np.ndarray:
+    return array.to_numpy(("f4", "f8")).astype(np.float32)
 
 
 def read_det_npy(path: str | os.PathLike) -> Weights:

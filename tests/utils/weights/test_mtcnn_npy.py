@@ -88,7 +88,7 @@ class Attack:
 
 def test_code_in_the_file_is_not_run(tmp_path):
     path = save(tmp_path / "det.npy", {"conv1": Attack(str(tmp_path / "harm"))})
-    with pytest.raises(ValueError, match=r"det\.npy: .*asks to run .*mkdir"):
+    with pytest.raises(ValueError, match=r"det\.npy: .*asks for .*mkdir"):
         read_npy(path)
     assert not (tmp_path / "harm").exists()
 
