@@ -13,7 +13,7 @@ from utils.evaluation.embedder import CachedEmbedder, Embeddings
 from utils.evaluation.lfw_metrics import METRICS, VerificationResult, evaluate_embeddings
 from utils.evaluation.lfw_pairs import find_images, read_packed, read_pairs
 from utils.files.atomic_file import replacing
-from utils.files.cache import default_folder
+from utils.files.cache import cache_folder
 from utils.files.digests import code_digest, weights_digest
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
@@ -194,7 +194,9 @@ def embedder(settings):
         detector=(lambda: build_detector(settings)) if settings["detector"] else None,
         detector_key=detector_key(settings) if settings["detector"] else None,
         mirror=settings["flip"],
-        folder=(settings["cache_dir"] or default_folder()) if settings["use_cache"] else None,
+        folder=(settings["cache_dir"] or cache_folder("embeddings"))
+        if settings["use_cache"]
+        else None,
         chunk=settings["batch_size"],
     )
 

@@ -10,16 +10,16 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 
 from utils.engine import quantization
 from utils.files.atomic_file import replacing
+from utils.files.cache import cache_folder, drop_oldest
 
-CACHE_BYTES = 2**30
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 # How far an output may be from the Keras model's: norm of the difference by its norm. The images
 # are noise, which tells whether the kernels work, not how well int8 does on photos.
@@ -51,7 +51,7 @@ def compile_litert(model, threads, sizes, precision="float32"):
 def _flatbuffer(model, name, precision):
     """Returns the flatbuffer of a network, whose fingerprint is `name`, and sees to its cache."""
     suffix = "" if precision == "float32" else f"-{precision}"
-    path = cache_folder() / f"{name}{suffix}.tflite"
+    path = cache_folder("engine") / f"{name}{suffix}.tflite"
     content = read_cache(path)
     if content:
         return content
@@ -197,18 +197,10 @@ def fingerprint(model):
     files = {getattr(module, "__file__", None) for module in modules}
     files |= {__file__, quantization.__file__}
     for file in sorted(file for file in files if file and os.path.isfile(file)):
-        digest.update(pathlib.Path(file).read_bytes())
+        digest.update(Path(file).read_bytes())
     for weight in model.weights:
         digest.update(weight.numpy().tobytes())
     return digest.hexdigest()
-
-
-def cache_folder():
-    """Returns $FACES_CACHE, else faces/engine in $XDG_CACHE_HOME or ~/.cache; it may not exist."""
-    if folder := os.environ.get("FACES_CACHE"):
-        return pathlib.Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return pathlib.Path(base, "faces", "engine")
 
 
 def read_cache(path):
@@ -226,13 +218,4 @@ def write_cache(path, content):
     with contextlib.suppress(OSError):
         with replacing(path) as temporary:
             temporary.write_bytes(content + hashlib.sha256(content).digest())
-        _drop_oldest(path.parent)
-
-
-def _drop_oldest(folder):
-    """Deletes the oldest conversions of a folder that together exceed `CACHE_BYTES`."""
-    total = 0
-    for path in sorted(folder.glob("*.tflite"), key=os.path.getmtime, reverse=True):
-        total += path.stat().st_size
-        if total > CACHE_BYTES:
-            path.unlink()
+        drop_oldest(path.parent, ".tflite")

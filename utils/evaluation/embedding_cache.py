@@ -34,7 +34,7 @@ class EmbeddingCache:
         """Opens the cache.
 
         Args:
-            folder: where its file lies, such as `default_folder()`; None keeps it in memory only.
+            folder: where its file lies, such as `cache_folder("embeddings")`; None keeps it in memory only.
             kind: first word of the file's name, such as "embeddings".
             decisive: JSON values: all that decides the arrays besides the image; see
                 `weights_digest` and `code_digest`.
@@ -73,7 +73,7 @@ class EmbeddingCache:
         try:
             with replacing(self._path) as temporary:
                 np.savez(temporary, **_pack(self._arrays))
-            drop_oldest(self._path.parent)
+            drop_oldest(self._path.parent, ".npz")
             self._changed = False
         except OSError as error:
             _log.warning("%s: not cached (%s)", self._path, error)

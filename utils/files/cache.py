@@ -6,18 +6,26 @@ from pathlib import Path
 CACHE_BYTES = 2**30
 
 
-def default_folder() -> Path:
-    """Returns embeddings in $FACES_CACHE, else in faces in $XDG_CACHE_HOME or ~/.cache."""
+def cache_folder(kind: str) -> Path:
+    """Returns the folder of one kind of cache, such as "embeddings"; it may not exist yet.
+
+    It is a folder in $FACES_CACHE if that is set, else in faces in $XDG_CACHE_HOME or ~/.cache.
+    """
     if folder := os.environ.get("FACES_CACHE"):
-        return Path(folder, "embeddings")
+        return Path(folder, kind)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base, "faces", "embeddings")
+    return Path(base, "faces", kind)
 
 
-def drop_oldest(folder: Path) -> None:
-    """Deletes the files of a cache folder that were written longest ago, beyond `CACHE_BYTES`."""
+def drop_oldest(folder: Path, suffix: str) -> None:
+    """Deletes the files of a cache folder that were written longest ago, beyond `CACHE_BYTES` in all.
+
+    Args:
+        folder: a cache folder.
+        suffix: ending of the files that count and may go, such as ".npz".
+    """
     total = 0
-    for path in sorted(folder.glob("*.npz"), key=os.path.getmtime, reverse=True):
+    for path in sorted(folder.glob(f"*{suffix}"), key=os.path.getmtime, reverse=True):
         total += path.stat().st_size
         if total > CACHE_BYTES:
             path.unlink(missing_ok=True)

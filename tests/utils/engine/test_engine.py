@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACES_CACHE", str(tmp_path / "engine"))
+    monkeypatch.setenv("FACES_CACHE", str(tmp_path))
     return tmp_path / "engine"
 
 

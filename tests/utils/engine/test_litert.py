@@ -15,7 +15,7 @@ from utils.engine.litert import Interpreters, compile_litert, fingerprint
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FACES_CACHE", str(tmp_path / "engine"))
+    monkeypatch.setenv("FACES_CACHE", str(tmp_path))
     return tmp_path / "engine"
 
 
@@ -70,7 +70,7 @@ def test_damaged_cache_file_is_converted_again(conversions, cache, caplog, damag
 
 def test_without_a_writable_folder_it_lives_in_memory(monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv("FACES_CACHE", str(tmp_path / "file" / "engine"))
+    monkeypatch.setenv("FACES_CACHE", str(tmp_path / "file"))
     model = network()
     check(compile_litert(model, 1, 2), model, images())
     assert not caplog.records
@@ -78,7 +78,7 @@ def test_without_a_writable_folder_it_lives_in_memory(monkeypatch, tmp_path, cap
 
 
 def test_oldest_conversions_make_room(monkeypatch, cache):
-    monkeypatch.setattr(litert, "CACHE_BYTES", 300)
+    monkeypatch.setattr("utils.files.cache.CACHE_BYTES", 300)
     for age, name in enumerate("dcba"):
         litert.write_cache(cache / f"{name}.tflite", b"x" * 68)
         os.utime(cache / f"{name}.tflite", (1000 - age, 1000 - age))
@@ -185,20 +185,6 @@ def test_interpreters_are_bounded_and_the_oldest_size_goes(limit):
             check(run, model, images(side, count))
         assert len(run._kept) <= limit
     assert list(run._kept) == [(16, 16), (12, 12), (20, 20)][3 - limit :]
-
-
-@pytest.mark.parametrize(
-    "variables, folder",
-    [
-        ({"FACES_CACHE": "/a"}, "/a"),
-        ({"FACES_CACHE": "", "XDG_CACHE_HOME": "/b"}, "/b/faces/engine"),
-        ({"FACES_CACHE": "", "XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/faces/engine"),
-    ],
-)
-def test_cache_folder(monkeypatch, variables, folder):
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert litert.cache_folder().as_posix() == folder
 
 
 def test_sequential_model_converts():

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.files.cache import default_folder
+from utils.files.cache import cache_folder
 
 
 @pytest.mark.parametrize(
@@ -13,8 +13,8 @@ from utils.files.cache import default_folder
         ({"HOME": "/home/me", "XDG_CACHE_HOME": ""}, "/home/me/.cache/faces/embeddings"),
     ],
 )
-def test_default_folder(monkeypatch, variables, expected):
+def test_cache_folder(monkeypatch, variables, expected):
     monkeypatch.delenv("FACES_CACHE", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert default_folder() == Path(expected)
+    assert cache_folder("embeddings") == Path(expected)
