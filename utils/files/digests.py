@@ -9,8 +9,9 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from utils.files.project import PACKAGE_PREFIX, PROJECT
+
 DIGEST_BYTES = 16
-_PROJECT = Path(__file__).resolve().parents[2]
 _VERSIONED = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
@@ -57,12 +58,12 @@ def code_digest(modules: tuple[str, ...]) -> str:
     that run the networks.
 
     Args:
-        modules: dotted names, such as ("facenet", "utils.detection.mtcnn").
+        modules: dotted names as in a clone, such as ("facenet", "utils.detection.mtcnn").
 
     Raises:
         OSError: there is no such module in this project.
     """
-    waiting = [_PROJECT / f"{name.replace('.', '/')}.py" for name in modules]
+    waiting = [_file(name) for name in modules]
     contents: dict[Path, bytes] = {}
     while waiting:
         path = waiting.pop()
@@ -83,8 +84,12 @@ def _imported(source: bytes) -> Iterator[Path]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:
             continue
-        paths = (_PROJECT / f"{name.replace('.', '/')}.py" for name in names)
-        yield from (path for path in paths if path.is_file())
+        yield from (path for path in map(_file, names) if path.is_file())
+
+
+def _file(module: str) -> Path:
+    """Returns where a module of this project would be, named with or without the package."""
+    return PROJECT / f"{module.removeprefix(PACKAGE_PREFIX).replace('.', '/')}.py"
 
 
 def _versions() -> dict[str, str]:

@@ -44,7 +44,7 @@ def test_the_wrappers_code_is_covered():
         path = waiting.pop()
         if path not in files:
             files.add(path)
-            waiting += digests._imported((digests._PROJECT / path).read_bytes())
+            waiting += digests._imported((digests.PROJECT / path).read_bytes())
     names = {path.name for path in files}
     assert {"alignment.py", "backbones.py", "mobilefacenet.py", "mtcnn.py", "engine.py"} <= names
     assert code_digest(("facenet",)) != code_digest(("retinaface",))
@@ -52,7 +52,7 @@ def test_the_wrappers_code_is_covered():
 
 def test_tensorflow_is_not_needed():
     code = "import sys, utils.evaluation.embedder, eval_LFW; sys.exit('tensorflow' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=digests._PROJECT)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=digests.PROJECT)
 
 
 def test_code_digest_follows_imports(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_code_digest_follows_imports(tmp_path, monkeypatch):
     write("utils/b.py", "import utils.c\n")
     write("utils/c.py", "from top import f\n")
     write("utils/d.py", "")
-    monkeypatch.setattr(digests, "_PROJECT", tmp_path)
+    monkeypatch.setattr(digests, "PROJECT", tmp_path)
 
     def now():
         code_digest.cache_clear()
@@ -80,3 +80,25 @@ def test_code_digest_follows_imports(tmp_path, monkeypatch):
         names.append(now())
     assert len(set(names)) == 5
     code_digest.cache_clear()
+
+
+def test_code_digest_in_an_installed_package(tmp_path):
+    """The modules are then called faces.utils...; what they import must still be followed."""
+    package = tmp_path / "faces"
+    for name in ("digests", "project"):
+        source = (digests.PROJECT / f"utils/files/{name}.py").read_text()
+        path = package / f"utils/files/{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source.replace("from utils.", "from faces.utils."))
+    (package / "facenet.py").write_text("from faces.nets import a\n")
+    (package / "nets").mkdir()
+    code = "from faces.utils.files.digests import code_digest; print(code_digest(('facenet',)))"
+
+    def now(text):
+        (package / "nets/a.py").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True
+        )
+        return done.stdout
+
+    assert now("x = 1") == now("x = 1") != now("x = 2")
