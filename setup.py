@@ -16,9 +16,8 @@ FACE = "faces"  # the module that becomes the package's __init__.py
 ROOT = Path(__file__).parent
 # Downloaded weights may lie in model_data, too, and stay out.
 ENDS = ("weights.h5", "json", "md", "png")
-MODULES = [path.stem for path in ROOT.glob("*.py") if path.stem != "setup"]
-NAMES = "|".join(["nets", "utils", *MODULES])
-IMPORT = re.compile(rf"^([ \t]*(?:>>> )?from )((?:{NAMES})\b)", re.MULTILINE)
+NAMES = "|".join(["nets", "utils", *({path.stem for path in ROOT.glob("*.py")} - {FACE, "setup"})])
+IMPORT = re.compile(rf"^([ \t]*(?:>>> )?from )((?:{NAMES})\b)(?=[.\w]* import )", re.MULTILINE)
 COMMAND = re.compile(rf"(python -m )((?:{NAMES})\b)")
 
 

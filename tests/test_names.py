@@ -1,8 +1,21 @@
-"""The names that users of the originals hold on to, wherever the code behind them lives."""
+"""The names that users hold on to, wherever the code behind them lives."""
 
 import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+import utils
+
+ROOT = Path(__file__).resolve().parents[1]
+WINGS = [module.name for module in pkgutil.iter_modules(utils.__path__) if module.ispkg]
+PACKAGES = ["faces", *(f"utils.{wing}" for wing in WINGS)]
+EXPORTS = [
+    (package, name) for package in PACKAGES for name in importlib.import_module(package).__all__
+]
 
 
 @pytest.mark.parametrize(
@@ -20,8 +33,41 @@ import pytest
         ("utils.lfw_metrics", "evaluate"),
         ("utils.mtcnn", "Mtcnn"),
         ("utils.weights", "load_weights"),
+        ("utils.weights", "save_weights"),
         ("utils.widerface_metrics", "evaluate"),
     ],
 )
 def test_name_is_where_users_look_for_it(module, name):
     assert getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize(("package", "name"), EXPORTS)
+def test_exported_name_is_there_and_says_what_it_is(package, name):
+    module = importlib.import_module(package)
+    assert name in dir(module)
+    exported = getattr(module, name)
+    assert exported.__name__ == name
+    assert exported.__doc__
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_says_what_it_exports(package):
+    module = importlib.import_module(package)
+    assert all(name in module.__doc__ for name in module.__all__)
+
+
+@pytest.mark.parametrize(("package", "name"), EXPORTS)
+def test_exported_name_is_no_module_of_its_package(package, name):
+    # Once such a module is imported, Python takes it for what the package exports under its name.
+    assert not (ROOT / package.replace(".", "/") / f"{name}.py").exists()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_name_that_is_not_exported_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        importlib.import_module(package).nothing  # noqa: B018
+
+
+def test_importing_the_packages_imports_no_tensorflow():
+    code = f"import sys, {', '.join(PACKAGES)}; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

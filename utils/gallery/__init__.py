@@ -1,5 +1,17 @@
-"""People who are known: their photos, names and embeddings."""
+"""People who are known: their photos, names and embeddings, and who resembles them.
 
-from utils.gallery.gallery import Gallery
+It may import the floors below (README.md, "Where things are") and nets/. Users get `FaceClassifier`, `FaceIndex`,
+`Gallery`, `GalleryError`.
+"""
 
-__all__ = ["Gallery"]
+from utils import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "FaceClassifier": "classifier",
+        "FaceIndex": "index",
+        "Gallery": "gallery",
+        "GalleryError": "storage",
+    },
+)

@@ -1,5 +1,17 @@
-"""Weight files: formats, names, downloads."""
+"""Weight files: their formats and names, downloads, and the cards that describe them.
 
-from utils.weights.loading import load_weights, save_weights
+It may import the floors below (README.md, "Where things are") and nets/. Users get `load_weights`, `read_card`,
+`read_weight_file`, `save_weights`.
+"""
 
-__all__ = ["load_weights", "save_weights"]
+from utils import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "load_weights": "loading",
+        "read_card": "cards",
+        "read_weight_file": "weight_files",
+        "save_weights": "loading",
+    },
+)
