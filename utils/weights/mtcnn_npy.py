@@ -1,6 +1,7 @@
 """Reads the published MTCNN weights det1.npy, det2.npy, det3.npy into the layout of nets.mtcnn.
 
-The files are pickles of a NumPy array that holds one dict; `utils.files.restricted_pickle` reads them without running code.
+The files are pickles of a NumPy array that holds one dict. `utils.files.restricted_pickle` reads them without running
+code from them.
 
 The weights were trained on images stored column by column (MATLAB, then Caffe): the first spatial
 axis of a kernel is x. Here the axes are swapped once, on loading, so that the networks take

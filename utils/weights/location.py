@@ -1,0 +1,56 @@
+"""Where the weights lie that a setting `model_path` means."""
+
+import os
+import sys
+from pathlib import Path
+
+from utils.files.cache import cache_folder
+from utils.files.project import beside_project
+from utils.weights.published import REGISTRY, SETS, PublishedWeights, find
+
+SHIPPED = beside_project("model_data")
+
+
+def locate(model_path: str | os.PathLike, default: str | os.PathLike | None = None) -> str:
+    """Returns where the weights are that a setting means.
+
+    A published name, such as "arcface_mobilefacenet", is the file of that name in the project's model_data or in the
+    cache folder; where it is in neither, it is downloaded into the cache folder, once.
+
+    Args:
+        model_path: a path, which wins if it exists; or a published name.
+        default: the default of that setting, which is relative to the project, not to the working directory.
+
+    Returns:
+        A path: for a set of files such as "mtcnn" that of their folder. A path that does not exist comes back as it is.
+
+    Raises:
+        DownloadError: the published file cannot be downloaded.
+    """
+    path = os.fspath(model_path)
+    if default is not None and path == os.fspath(default):
+        return str(beside_project(path))
+    if os.path.exists(path) or path not in (*REGISTRY, *SETS):
+        return path
+    entries = find(path)
+    folder = next((one for one in _folders() if _holds(one, entries)), None) or _fetch(path)
+    return str(folder if path in SETS else folder / entries[0].file_name)
+
+
+def _folders() -> tuple[Path, Path]:
+    return SHIPPED, cache_folder("weights")
+
+
+def _holds(folder: Path, entries: tuple[PublishedWeights, ...]) -> bool:
+    return all((folder / entry.file_name).is_file() for entry in entries)
+
+
+def _fetch(name: str) -> Path:
+    """Downloads what a name stands for into the cache folder, and returns that."""
+    from utils.weights.downloads import download
+
+    folder = cache_folder("weights")
+    print(f"{name}: downloading published weights to {folder}", file=sys.stderr)
+    for entry in find(name):
+        download(entry, folder)
+    return folder
