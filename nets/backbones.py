@@ -3,16 +3,9 @@
 import dataclasses
 from collections.abc import Callable
 
-from nets.inception_resnetv1 import inception_resnetv1
-from nets.iresnet import iresnet50
-from nets.mobilefacenet import MOBILEFACENET_BLOCKS, mobilefacenet
-from nets.mobilenet import arcface_mobilenet, facenet_mobilenet
+from nets import inception_resnetv1, iresnet, mobilefacenet, mobilenet
 
-# What is trained while the backbone is frozen: the layers after the last feature map.
-HEAD_LAYERS = frozenset(
-    "Bottleneck BatchNorm_Bottleneck Bottleneck_BatchNorm sep sep_bn sep_prelu gdc_dw gdc_dw_bn "
-    "linear embedding bn2 features Scores".split()
-)
+SCORES = "Scores"  # the layer that tells people apart in training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +17,8 @@ class Backbone:
         input_shape: (height, width, 3) it was published with.
         embedding_size: D it was published with.
         normalization: kind of `nets.normalization.normalize` it was published with.
+        head: its layers after the last feature map; the last one gives the embedding.
+        signature: layers by which a weight file is told to be of this network.
         keep_probability: of its dropout in training.
         blocks: layers after which block distillation cuts it, the last one "Prelogits"; empty where
             that is not offered.
@@ -33,22 +28,62 @@ class Backbone:
     input_shape: tuple[int, int, int]
     embedding_size: int
     normalization: str
+    head: tuple[str, ...]
+    signature: tuple[str, ...]
     keep_probability: float = 0.5
     blocks: tuple[str, ...] = ()
 
 
 BACKBONES = {
-    "mobilenet": Backbone(facenet_mobilenet, (160, 160, 3), 128, "unit"),
-    "inception_resnetv1": Backbone(inception_resnetv1, (160, 160, 3), 128, "unit"),
-    "arcface_mobilenet": Backbone(arcface_mobilenet, (112, 112, 3), 512, "symmetric"),
-    "arcface_mobilefacenet": Backbone(
-        mobilefacenet, (112, 112, 3), 128, "symmetric", 1.0, MOBILEFACENET_BLOCKS
+    "mobilenet": Backbone(
+        mobilenet.facenet_mobilenet,
+        (160, 160, 3),
+        128,
+        "unit",
+        mobilenet.FACENET_HEAD,
+        mobilenet.FACENET_SIGNATURE,
     ),
-    "arcface_iresnet50": Backbone(iresnet50, (112, 112, 3), 512, "symmetric"),
+    "inception_resnetv1": Backbone(
+        inception_resnetv1.inception_resnetv1,
+        (160, 160, 3),
+        128,
+        "unit",
+        inception_resnetv1.HEAD,
+        inception_resnetv1.SIGNATURE,
+    ),
+    "arcface_mobilenet": Backbone(
+        mobilenet.arcface_mobilenet,
+        (112, 112, 3),
+        512,
+        "symmetric",
+        mobilenet.ARCFACE_HEAD,
+        mobilenet.ARCFACE_SIGNATURE,
+    ),
+    "arcface_mobilefacenet": Backbone(
+        mobilefacenet.mobilefacenet,
+        (112, 112, 3),
+        128,
+        "symmetric",
+        mobilefacenet.HEAD,
+        mobilefacenet.SIGNATURE,
+        1.0,
+        mobilefacenet.MOBILEFACENET_BLOCKS,
+    ),
+    "arcface_iresnet50": Backbone(
+        iresnet.iresnet50,
+        (112, 112, 3),
+        512,
+        "symmetric",
+        mobilenet.FLAT_HEAD,
+        iresnet.SIGNATURE,
+    ),
 }
 
+# What is trained while a backbone is frozen.
+HEAD_LAYERS = frozenset({SCORES}).union(*(backbone.head for backbone in BACKBONES.values()))
 
-def find_backbone(name):
+
+def find_backbone(name: str) -> Backbone:
     """Returns the Backbone of that name; ValueError with the choices if there is none."""
     if name not in BACKBONES:
         raise ValueError(f"backbone {name!r} is not one of {', '.join(BACKBONES)}")

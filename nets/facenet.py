@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from nets.backbones import find_backbone
+from nets.backbones import SCORES, find_backbone
 from nets.heads import ArcMargin
 
 
@@ -56,7 +56,7 @@ def facenet(
     if mode == "predict":
         return keras.Model(inputs, embedding, name=backbone)
     if head == "arcface":
-        scores = ArcMargin(num_classes, sample_rate, name="Scores")(embedding)
+        scores = ArcMargin(num_classes, sample_rate, name=SCORES)(embedding)
     else:
-        scores = layers.Dense(num_classes, dtype="float32", name="Scores")(prelogits)
+        scores = layers.Dense(num_classes, dtype="float32", name=SCORES)(prelogits)
     return keras.Model(inputs, [scores, embedding], name=f"{backbone}_train")

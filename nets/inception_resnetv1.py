@@ -4,6 +4,10 @@ from keras import layers
 
 from nets.layers import BatchNormalization, Scale
 
+# Layers after the last feature map: trained while the rest is frozen. The last one gives the embedding.
+HEAD = ("Bottleneck", "Bottleneck_BatchNorm")
+SIGNATURE = ("Conv2d_1a_3x3",)  # layers by which a weight file is told to be of this network
+
 
 def _norm(x, name):
     return BatchNormalization(momentum=0.995, scale=False, name=name)(x)
@@ -80,7 +84,7 @@ def inception_resnetv1(inputs, embedding_size=128, keep_probability=0.5, symmetr
     Returns:
         (B, D) embedding before L2 normalisation.
     """
-    x = _conv(inputs, 32, 3, "Conv2d_1a_3x3", strides=2, padding="valid")  # 79 x 79 x 32
+    x = _conv(inputs, 32, 3, SIGNATURE[0], strides=2, padding="valid")  # 79 x 79 x 32
     x = _conv(x, 32, 3, "Conv2d_2a_3x3", padding="valid")  # 77 x 77 x 32
     x = _conv(x, 64, 3, "Conv2d_2b_3x3")  # 77 x 77 x 64
     x = layers.MaxPooling2D(3, strides=2, name="MaxPool_3a_3x3")(x)  # 38 x 38 x 64
@@ -98,5 +102,6 @@ def inception_resnetv1(inputs, embedding_size=128, keep_probability=0.5, symmetr
     x = _factorised_block(x, 192, 3, 1.0, "Block8_6", activate=False)  # 3 x 3 x 1792
     x = layers.GlobalAveragePooling2D(name="AvgPool")(x)  # 1792
     x = layers.Dropout(1.0 - keep_probability, name="Dropout")(x)
-    x = layers.Dense(embedding_size, use_bias=False, name="Bottleneck")(x)  # D
-    return _norm(x, "Bottleneck_BatchNorm")
+    bottleneck, norm = HEAD
+    x = layers.Dense(embedding_size, use_bias=False, name=bottleneck)(x)  # D
+    return _norm(x, norm)

@@ -3,10 +3,15 @@
 from keras import layers
 
 from nets.layers import BatchNormalization, PReLU, strided_padding
-from nets.mobilenet import flat_embedding
+from nets.mobilenet import FLAT_HEAD, flat_embedding
 
 # stage number -> (filters, blocks)
 IRESNET50 = {2: (64, 3), 3: (128, 4), 4: (256, 14), 5: (512, 3)}
+
+SIGNATURE = (
+    "res2a_branch2a",
+    FLAT_HEAD[-1],
+)  # layers by which a weight file is told to be of this network
 
 
 def _norm(x, name):
@@ -25,9 +30,7 @@ def _block(x, filters, stride, name, symmetric):
     y = _norm(y, f"bn{name}_branch2a")
     y = PReLU(name=f"prelu{name}_branch2a")(y)
     conv_name = f"res{name}_branch2b"
-    padding = "same"
-    if stride == 2:
-        y, padding = strided_padding(y, 3, symmetric, conv_name)
+    y, padding = strided_padding(y, 3, stride, symmetric, conv_name)
     y = layers.Conv2D(
         filters, 3, strides=stride, padding=padding, use_bias=False, name=conv_name
     )(y)  # fmt: skip

@@ -122,8 +122,8 @@ class Scale(keras.layers.Layer):
         return {**super().get_config(), "factor": self.factor}
 
 
-def strided_padding(x, kernel_size, symmetric, name):
-    """Pads the input of a convolution of stride 2 and says how the convolution must pad.
+def strided_padding(x, kernel_size, stride, symmetric, name):
+    """Pads the input of a convolution of stride 1 or 2 and says how the convolution must pad.
 
     On even sizes TensorFlow's "same" pads the end only, PyTorch pads both sides; weights trained
     with one give wrong features under the other.
@@ -131,12 +131,13 @@ def strided_padding(x, kernel_size, symmetric, name):
     Args:
         x: (B, H, W, C) feature map.
         kernel_size: odd kernel size of the convolution that follows.
+        stride: of that convolution; with 1, "same" pads both sides in TensorFlow, too.
         symmetric: True to pad as PyTorch does, False for TensorFlow's "same".
         name: name of the convolution; the padding layer is called `<name>_pad`.
 
     Returns:
         The feature map, padded or not, and the `padding` argument of the convolution.
     """
-    if not symmetric:
+    if stride == 1 or not symmetric:
         return x, "same"
     return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"

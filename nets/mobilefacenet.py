@@ -4,6 +4,11 @@ from keras import layers
 
 from nets.layers import BatchNormalization, PReLU, strided_padding
 
+# Layers after the last feature map: trained while the rest is frozen. The last one gives the embedding.
+HEAD = ("sep", "sep_bn", "sep_prelu", "gdc_dw", "gdc_dw_bn", "linear", "embedding")
+SIGNATURE = HEAD[-1:]  # layers by which a weight file is told to be of this network
+
+# Where `nets.block_distillation` cuts the network.
 MOBILEFACENET_BLOCKS = (
     *("conv2_dw_prelu", "conv_23_project_bn", *(f"conv_3_{i}_add" for i in range(4))),
     *("conv_34_project_bn", *(f"conv_4_{i}_add" for i in range(6))),
@@ -22,9 +27,7 @@ def _conv(x, filters, name, activate=True):
 
 
 def _depthwise(x, stride, name, symmetric):
-    padding = "same"
-    if stride == 2:
-        x, padding = strided_padding(x, 3, symmetric, name)
+    x, padding = strided_padding(x, 3, stride, symmetric, name)
     x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
     return PReLU(name=f"{name}_prelu")(_norm(x, name))
 
@@ -56,7 +59,7 @@ def mobilefacenet(inputs, embedding_size=128, keep_probability=1.0, symmetric=Fa
     Returns:
         (B, D) embedding before L2 normalisation.
     """
-    x, padding = strided_padding(inputs, 3, symmetric, "conv1")
+    x, padding = strided_padding(inputs, 3, 2, symmetric, "conv1")
     x = layers.Conv2D(64, 3, strides=2, padding=padding, use_bias=False, name="conv1")(x)
     x = PReLU(name="conv1_prelu")(_norm(x, "conv1"))  # 56 x 56 x 64
     x = _depthwise(x, 1, "conv2_dw", symmetric)  # 56 x 56 x 64
@@ -66,9 +69,10 @@ def mobilefacenet(inputs, embedding_size=128, keep_probability=1.0, symmetric=Fa
     x = _residual_stage(x, 6, 256, "conv_4", symmetric)  # 14 x 14 x 128
     x = _bottleneck(x, 512, 128, 2, "conv_45", symmetric)  # 7 x 7 x 128
     x = _residual_stage(x, 2, 256, "conv_5", symmetric)  # 7 x 7 x 128
-    x = _conv(x, 512, "sep")  # 7 x 7 x 512
-    x = layers.DepthwiseConv2D(x.shape[1:3], use_bias=False, name="gdc_dw")(x)  # 1 x 1 x 512
-    x = _norm(x, "gdc_dw")
-    x = layers.Conv2D(embedding_size, 1, use_bias=False, name="linear")(x)  # 1 x 1 x 128
-    x = BatchNormalization(epsilon=1e-5, name="embedding")(x)
+    separable, _, _, depthwise, _, linear, embedding = HEAD
+    x = _conv(x, 512, separable)  # 7 x 7 x 512
+    x = layers.DepthwiseConv2D(x.shape[1:3], use_bias=False, name=depthwise)(x)  # 1 x 1 x 512
+    x = _norm(x, depthwise)
+    x = layers.Conv2D(embedding_size, 1, use_bias=False, name=linear)(x)  # 1 x 1 x 128
+    x = BatchNormalization(epsilon=1e-5, name=embedding)(x)
     return layers.Flatten(name="flatten")(x)

@@ -10,6 +10,16 @@ BLOCKS = (
     (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
 )  # fmt: skip
 
+# Layers after the last feature map of each face network: trained while the rest is frozen. The last one gives the
+# embedding.
+FACENET_HEAD = ("Bottleneck", "BatchNorm_Bottleneck")
+FLAT_HEAD = ("bn2", "linear", "features")
+ARCFACE_HEAD = ("sep", "sep_bn", "sep_prelu", *FLAT_HEAD)
+
+# Layers by which a weight file is told to be of one of them.
+FACENET_SIGNATURE = ("conv_pw_1", FACENET_HEAD[0])
+ARCFACE_SIGNATURE = ("conv_pw_1", ARCFACE_HEAD[0])
+
 
 def _norm_relu6(x, name, epsilon):
     x = BatchNormalization(epsilon=epsilon, name=f"{name}_bn")(x)
@@ -17,9 +27,7 @@ def _norm_relu6(x, name, epsilon):
 
 
 def _conv1(x, filters, stride, epsilon, symmetric):
-    padding = "same"
-    if stride == 2:
-        x, padding = strided_padding(x, 3, symmetric, "conv1")
+    x, padding = strided_padding(x, 3, stride, symmetric, "conv1")
     x = layers.Conv2D(
         filters, 3, strides=stride, padding=padding, use_bias=False, name="conv1"
     )(x)  # fmt: skip
@@ -28,9 +36,7 @@ def _conv1(x, filters, stride, epsilon, symmetric):
 
 def _separable_block(x, number, filters, stride, epsilon, symmetric):
     name = f"conv_dw_{number}"
-    padding = "same"
-    if stride == 2:
-        x, padding = strided_padding(x, 3, symmetric, name)
+    x, padding = strided_padding(x, 3, stride, symmetric, name)
     x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
     x = _norm_relu6(x, name, epsilon)
     name = f"conv_pw_{number}"
@@ -65,23 +71,26 @@ def facenet_mobilenet(inputs, embedding_size=128, keep_probability=0.5, symmetri
     x = mobilenet_v1(inputs, symmetric=symmetric)[-1]  # 5 x 5 x 1024
     x = layers.GlobalAveragePooling2D(name="AvgPool")(x)  # 1024
     x = layers.Dropout(1.0 - keep_probability, name="Dropout")(x)
-    x = layers.Dense(embedding_size, use_bias=False, name="Bottleneck")(x)  # 128
-    return BatchNormalization(momentum=0.995, scale=False, name="BatchNorm_Bottleneck")(x)
+    bottleneck, norm = FACENET_HEAD
+    x = layers.Dense(embedding_size, use_bias=False, name=bottleneck)(x)  # 128
+    return BatchNormalization(momentum=0.995, scale=False, name=norm)(x)
 
 
 def arcface_mobilenet(inputs, embedding_size=512, keep_probability=0.5, symmetric=False):
     """MobileNetV1 of ArcFace: (B, 112, 112, 3) -> embedding before L2 (B, 512)."""
     x = mobilenet_v1(inputs, first_stride=1, epsilon=1e-5, symmetric=symmetric)[-1]  # 7 x 7 x 1024
-    x = layers.Conv2D(512, 1, use_bias=False, name="sep")(x)  # 7 x 7 x 512
-    x = BatchNormalization(epsilon=1e-5, name="sep_bn")(x)
-    x = PReLU(name="sep_prelu")(x)
+    separable, norm, activation = ARCFACE_HEAD[:3]
+    x = layers.Conv2D(512, 1, use_bias=False, name=separable)(x)  # 7 x 7 x 512
+    x = BatchNormalization(epsilon=1e-5, name=norm)(x)
+    x = PReLU(name=activation)(x)
     return flat_embedding(x, embedding_size, keep_probability)
 
 
 def flat_embedding(x, embedding_size, keep_probability):
     """ArcFace's last stage (BN - dropout - FC - BN): (B, 7, 7, C) -> (B, embedding_size)."""
-    x = BatchNormalization(epsilon=1e-5, name="bn2")(x)
+    norm, linear, embedding = FLAT_HEAD
+    x = BatchNormalization(epsilon=1e-5, name=norm)(x)
     x = layers.Dropout(1.0 - keep_probability, name="dropout")(x)
     x = layers.Flatten(name="flatten")(x)  # 25088
-    x = layers.Dense(embedding_size, name="linear")(x)
-    return BatchNormalization(epsilon=1e-5, name="features")(x)
+    x = layers.Dense(embedding_size, name=linear)(x)
+    return BatchNormalization(epsilon=1e-5, name=embedding)(x)

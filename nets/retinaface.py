@@ -21,6 +21,9 @@ PUBLISHED_ORDER = (
     *(f"{head}_{level}" for head in ("bbox", "cls", "ldm") for level in LEVELS),
 )
 
+# Layers by which a weight file is told to be of the detector on each backbone, the first that fits.
+SIGNATURES = {"resnet50": ("C3_reduced", "res2a_branch2a"), "mobilenet": ("C3_reduced",)}
+
 # Where `nets.block_distillation` cuts the small detector.
 MOBILENET_BLOCKS = (
     *("conv1_relu", *(f"conv_pw_{number}_relu" for number in range(1, 14))),

@@ -1,7 +1,11 @@
 import pytest
 
-from nets.backbones import BACKBONES, find_backbone
+from nets.backbones import BACKBONES, HEAD_LAYERS, find_backbone
+from nets.facenet import facenet
 from nets.normalization import NORMALIZATIONS
+from nets.retinaface import RetinaFace
+from utils.config import cfg_mnet, cfg_re50
+from utils.weights.weight_files import WeightFile
 
 PUBLISHED = {  # input side, D, normalisation
     "mobilenet": (160, 128, "unit"),
@@ -31,3 +35,21 @@ def test_entries_make_sense(name):
 def test_unknown_name_lists_the_choices(name):
     with pytest.raises(ValueError, match="mobilenet, inception_resnetv1, arcface_mobilenet"):
         find_backbone(name)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_head_and_signature_name_layers_of_the_network(name):
+    """What freezing and loading go by."""
+    model = facenet(backbone=name, num_classes=2, mode="train")
+    weighted = [layer.name for layer in model.layers if layer.weights]
+    backbone = BACKBONES[name]
+    assert weighted[-1 - len(backbone.head) : -1] == list(backbone.head)
+    assert weighted[-1] in HEAD_LAYERS and weighted[-2] == backbone.head[-1]
+    layers = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    assert WeightFile("x", "keras2", layers).network() == name
+
+
+@pytest.mark.parametrize(("name", "cfg"), [("mobilenet", cfg_mnet), ("resnet50", cfg_re50)])
+def test_detectors_are_told_by_their_layers(name, cfg):
+    layers = {layer.name: [] for layer in RetinaFace(cfg).layers}
+    assert WeightFile("x", "keras2", layers).network() == f"retinaface_{name}"

@@ -199,12 +199,18 @@ def test_every_layer_survives_its_config_and_a_keras_file(tmp_path):
     assert again.get_layer("norm").epsilon == 1e-5 and not again.get_layer("norm").scale
 
 
+def test_strided_padding_pads_nothing_at_stride_1():
+    inputs = keras.Input((8, 8, 1))
+    x, padding = strided_padding(inputs, 3, 1, True, "conv")
+    assert x is inputs and padding == "same"
+
+
 @pytest.mark.parametrize("size", [8, 9])
 @pytest.mark.parametrize("kernel", [3, 7])
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_strided_padding_halves_the_map(size, kernel, symmetric):
     inputs = keras.Input((size, size, 1))
-    x, padding = strided_padding(inputs, kernel, symmetric, "conv")
+    x, padding = strided_padding(inputs, kernel, 2, symmetric, "conv")
     x = keras.layers.Conv2D(1, kernel, strides=2, padding=padding, name="conv")(x)
     assert x.shape[1:3] == (-(-size // 2), -(-size // 2))
 
@@ -217,7 +223,7 @@ def test_symmetric_padding_looks_where_pytorch_looks():
     results = []
     for symmetric in (False, True):
         inputs = keras.Input((4, 4, 1))
-        x, padding = strided_padding(inputs, 3, symmetric, "conv")
+        x, padding = strided_padding(inputs, 3, 2, symmetric, "conv")
         conv = keras.layers.Conv2D(1, 3, 2, padding, use_bias=False, name="conv")
         model = keras.Model(inputs, conv(x))
         conv.set_weights([kernel])

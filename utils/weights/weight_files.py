@@ -5,25 +5,15 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.weights import tf1_names, torch_names
 
 INFO_ATTRIBUTE = "faces"  # attribute of our own files: JSON of how to build the network
-
-# A layer that only this network has -> the network; the first that is found decides.
-_SIGNATURES = (
-    (("C3_reduced", "res2a_branch2a"), "retinaface_resnet50"),
-    (("C3_reduced",), "retinaface_mobilenet"),
-    (("Conv2d_1a_3x3",), "inception_resnetv1"),
-    (("res2a_branch2a", "features"), "arcface_iresnet50"),
-    (("sep", "conv_pw_1"), "arcface_mobilenet"),
-    (("Bottleneck", "conv_pw_1"), "mobilenet"),
-    (("embedding",), "arcface_mobilefacenet"),
-)
-_EMBEDDING_LAYERS = ("Bottleneck_BatchNorm", "BatchNorm_Bottleneck", "features", "embedding")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,29 +36,61 @@ class WeightFile:
     ignored: tuple[str, ...] = ()
     info: dict = dataclasses.field(default_factory=dict)
 
-    def network(self):
-        """Returns the name of the network the weights are of, or None where it cannot be told."""
-        for names, network in _SIGNATURES:
-            if all(name in self.layers for name in names):
-                return network
-        return None
+    def network(self) -> str | None:
+        """Returns the name of the network the weights are of, or None where it cannot be told.
 
-    def build_settings(self):
+        Our own files say it, others are told by their layers. It is a name of `nets.backbones`, "retinaface_mobilenet"
+        or "retinaface_resnet50".
+        """
+        if "backbone" in self.info:
+            return self.info["backbone"]
+        from nets.backbones import BACKBONES
+        from nets.retinaface import SIGNATURES
+
+        # Detectors first: they contain a backbone.
+        known = {f"retinaface_{name}": layers for name, layers in SIGNATURES.items()}
+        known |= {name: backbone.signature for name, backbone in BACKBONES.items()}
+        fitting = (name for name, layers in known.items() if self.layers.keys() >= set(layers))
+        return next(fitting, None)
+
+    def network_among(self, names: Collection[str], given: str | None = None) -> str:
+        """Returns which of some networks the weights are of.
+
+        Args:
+            names: the networks that will do.
+            given: the network that the user asks for; None takes what the file says.
+
+        Raises:
+            ValueError: the weights are of another network, or nobody says of which.
+        """
+        found = self.network()
+        if found is None and given is None:
+            raise ValueError(
+                f"{self.path}: cannot tell which network these weights are of; set backbone"
+            )
+        if found not in (None, given or found) or (given or found) not in names:
+            wanted = given or f"those of {' or '.join(names)}"
+            raise ValueError(f"{self.path}: the file holds {found} weights, not {wanted}")
+        return given or found
+
+    def build_settings(self) -> dict[str, Any]:
         """Returns the settings of `nets.facenet.facenet` that fit the weights, and normalization.
 
         Keys: embedding_size (D), symmetric (padding of PyTorch) and, where the format implies one
         that is not the backbone's own, normalization.
         """
         settings = {"symmetric": self.format == "torch"}
-        for name in _EMBEDDING_LAYERS:
-            if name in self.layers:
+        if "embedding_size" not in self.info:
+            from nets.backbones import BACKBONES
+
+            for name in {backbone.head[-1] for backbone in BACKBONES.values()} & set(self.layers):
                 settings["embedding_size"] = int(self.layers[name][0].shape[0])
         if self.format in ("tf1", "torch") and self.network() == "inception_resnetv1":
             settings["normalization"] = "fixed"
         return settings | self.info
 
 
-def read_weight_file(path):
+def read_weight_file(path: str | os.PathLike) -> WeightFile:
     """Reads any supported weight file, told apart by content.
 
     Args:

@@ -92,6 +92,29 @@ def test_info_of_our_own_files_comes_first():
     assert source.build_settings() == {**info, "embedding_size": 7}
 
 
+@pytest.mark.parametrize(
+    ("layers", "given", "message"),
+    [
+        ("fc", None, "x: cannot tell which network these weights are of; set backbone"),
+        ("C3_reduced", None, "x: the file holds retinaface_mobilenet weights, not those of"),
+        (
+            "embedding",
+            "mobilenet",
+            "x: the file holds arcface_mobilefacenet weights, not mobilenet",
+        ),
+    ],
+)
+def test_weights_of_no_fitting_network_are_named(layers, given, message):
+    with pytest.raises(ValueError, match=message):
+        in_memory(layers=layers_of(layers)).network_among(["mobilenet", BACKBONE], given)
+
+
+def test_network_is_what_the_file_says_or_the_user():
+    assert in_memory(layers=layers_of("embedding")).network_among([BACKBONE]) == BACKBONE
+    assert in_memory(layers=layers_of("fc")).network_among([BACKBONE], BACKBONE) == BACKBONE
+    assert in_memory(info={"backbone": BACKBONE}).network_among([BACKBONE]) == BACKBONE
+
+
 @pytest.fixture(scope="module")
 def own_file(tmp_path_factory):
     model = facenet((64, 64, 3), backbone=BACKBONE, embedding_size=32)
