@@ -1,6 +1,9 @@
 """Inception-ResNet-v1 (Szegedy et al., 2016, arXiv:1602.07261) as FaceNet uses it."""
 
-from keras import layers
+from collections.abc import Sequence
+from typing import Any
+
+from keras import KerasTensor, layers
 
 from nets.layers import BatchNormalization, Scale
 
@@ -9,11 +12,18 @@ HEAD = ("Bottleneck", "Bottleneck_BatchNorm")
 SIGNATURE = ("Conv2d_1a_3x3",)  # layers by which a weight file is told to be of this network
 
 
-def _norm(x, name):
+def _norm(x: KerasTensor, name: str) -> KerasTensor:
     return BatchNormalization(momentum=0.995, scale=False, name=name)(x)
 
 
-def _conv(x, filters, kernel_size, name, strides=1, padding="same"):
+def _conv(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int | tuple[int, int],
+    name: str,
+    strides: int = 1,
+    padding: str = "same",
+) -> KerasTensor:
     x = layers.Conv2D(
         filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name
     )(x)  # fmt: skip
@@ -21,7 +31,13 @@ def _conv(x, filters, kernel_size, name, strides=1, padding="same"):
     return layers.Activation("relu", name=f"{name}_Activation")(x)
 
 
-def _residual(x, branches, scale, name, activate=True):
+def _residual(
+    x: KerasTensor,
+    branches: Sequence[KerasTensor],
+    scale: float,
+    name: str,
+    activate: bool = True,
+) -> KerasTensor:
     """Adds the scaled 1x1 projection of the concatenated branches to the block's input."""
     mixed = layers.Concatenate(name=f"{name}_Concatenate")(branches)
     up = layers.Conv2D(x.shape[-1], 1, name=f"{name}_Conv2d_1x1")(mixed)
@@ -30,7 +46,7 @@ def _residual(x, branches, scale, name, activate=True):
     return layers.Activation("relu", name=f"{name}_Activation")(x) if activate else x
 
 
-def _block35(x, name):
+def _block35(x: KerasTensor, name: str) -> KerasTensor:
     branch_0 = _conv(x, 32, 1, f"{name}_Branch_0_Conv2d_1x1")
     branch_1 = _conv(x, 32, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
     branch_1 = _conv(branch_1, 32, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
@@ -40,7 +56,9 @@ def _block35(x, name):
     return _residual(x, [branch_0, branch_1, branch_2], 0.17, name)
 
 
-def _factorised_block(x, filters, length, scale, name, activate=True):
+def _factorised_block(
+    x: KerasTensor, filters: int, length: int, scale: float, name: str, activate: bool = True
+) -> KerasTensor:
     """Block17 (1x7, 7x1) and Block8 (1x3, 3x1): one asymmetric pair in the second branch."""
     branch_0 = _conv(x, filters, 1, f"{name}_Branch_0_Conv2d_1x1")
     branch_1 = _conv(x, filters, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
@@ -49,8 +67,8 @@ def _factorised_block(x, filters, length, scale, name, activate=True):
     return _residual(x, [branch_0, branch_1], scale, name, activate)
 
 
-def _reduction_a(x, name="Mixed_6a"):
-    strided = {"strides": 2, "padding": "valid"}
+def _reduction_a(x: KerasTensor, name: str = "Mixed_6a") -> KerasTensor:
+    strided: dict[str, Any] = {"strides": 2, "padding": "valid"}
     branch_0 = _conv(x, 384, 3, f"{name}_Branch_0_Conv2d_1a_3x3", **strided)
     branch_1 = _conv(x, 192, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
     branch_1 = _conv(branch_1, 192, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
@@ -59,8 +77,8 @@ def _reduction_a(x, name="Mixed_6a"):
     return layers.Concatenate(name=name)([branch_0, branch_1, pool])
 
 
-def _reduction_b(x, name="Mixed_7a"):
-    strided = {"strides": 2, "padding": "valid"}
+def _reduction_b(x: KerasTensor, name: str = "Mixed_7a") -> KerasTensor:
+    strided: dict[str, Any] = {"strides": 2, "padding": "valid"}
     branch_0 = _conv(x, 256, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
     branch_0 = _conv(branch_0, 384, 3, f"{name}_Branch_0_Conv2d_1a_3x3", **strided)
     branch_1 = _conv(x, 256, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
@@ -72,17 +90,19 @@ def _reduction_b(x, name="Mixed_7a"):
     return layers.Concatenate(name=name)([branch_0, branch_1, branch_2, pool])
 
 
-def inception_resnetv1(inputs, embedding_size=128, keep_probability=0.5, symmetric=False):
-    """Builds Inception-ResNet-v1, 128-D as in the Keras FaceNet or 512-D as in TensorFlow's.
+def inception_resnetv1(
+    inputs: KerasTensor,
+    embedding_size: int = 128,
+    keep_probability: float = 0.5,
+    symmetric: bool = False,
+) -> KerasTensor:
+    """Returns the (B, embedding_size) embedding before L2 of Inception-ResNet-v1.
 
     Args:
         inputs: (B, 160, 160, 3) tensor, normalised.
-        embedding_size: D, 128 or 512 in the published networks.
+        embedding_size: numbers in an embedding: 128 in FaceNet in Keras, 512 in FaceNet in TensorFlow.
         keep_probability: of the dropout before the embedding.
-        symmetric: of no effect: every strided convolution is "valid", the same in PyTorch.
-
-    Returns:
-        (B, D) embedding before L2 normalisation.
+        symmetric: has no effect: every strided convolution is "valid", the same in PyTorch.
     """
     x = _conv(inputs, 32, 3, SIGNATURE[0], strides=2, padding="valid")  # 79 x 79 x 32
     x = _conv(x, 32, 3, "Conv2d_2a_3x3", padding="valid")  # 77 x 77 x 32

@@ -1,6 +1,6 @@
 """Improved residual network of ArcFace (Duta et al., 2020, arXiv:2004.04989; ArcFace's "IR-50")."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from nets.layers import BatchNormalization, PReLU, strided_padding
 from nets.mobilenet import FLAT_HEAD, flat_embedding
@@ -14,16 +14,16 @@ SIGNATURE = (
 )  # layers by which a weight file is told to be of this network
 
 
-def _norm(x, name):
+def _norm(x: KerasTensor, name: str) -> KerasTensor:
     return BatchNormalization(epsilon=1e-5, name=name)(x)
 
 
-def _shortcut(x, filters, name):
+def _shortcut(x: KerasTensor, filters: int, name: str) -> KerasTensor:
     x = layers.Conv2D(filters, 1, strides=2, use_bias=False, name=f"res{name}_branch1")(x)
     return _norm(x, f"bn{name}_branch1")
 
 
-def _block(x, filters, stride, name, symmetric):
+def _block(x: KerasTensor, filters: int, stride: int, name: str, symmetric: bool) -> KerasTensor:
     """BN - conv - BN - PReLU - conv - BN, added to the input or its strided projection."""
     y = _norm(x, f"bn{name}_branch2")
     y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"res{name}_branch2a")(y)
@@ -39,17 +39,19 @@ def _block(x, filters, stride, name, symmetric):
     return layers.Add(name=f"add{name}")([y, shortcut])
 
 
-def iresnet50(inputs, embedding_size=512, keep_probability=0.5, symmetric=False):
-    """Builds iResNet-50.
+def iresnet50(
+    inputs: KerasTensor,
+    embedding_size: int = 512,
+    keep_probability: float = 0.5,
+    symmetric: bool = False,
+) -> KerasTensor:
+    """Returns the (B, embedding_size) embedding before L2 of iResNet-50.
 
     Args:
         inputs: (B, 112, 112, 3) tensor, normalised "symmetric".
-        embedding_size: D.
+        embedding_size: numbers in an embedding.
         keep_probability: of the dropout before the embedding.
-        symmetric: pad strided convolutions as PyTorch does.
-
-    Returns:
-        (B, D) embedding before L2 normalisation.
+        symmetric: whether strided convolutions pad as PyTorch's do.
     """
     x = layers.Conv2D(64, 3, padding="same", use_bias=False, name="conv1")(inputs)
     x = PReLU(name="conv1_prelu")(_norm(x, "bn_conv1"))  # 112 x 112 x 64

@@ -1,5 +1,8 @@
 """Keras layers with the weights of the stock ones and cheaper TensorFlow kernels."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -16,7 +19,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     batch variance. Inputs of another rank, and a synchronized layer, take the Keras path.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Normalises `inputs` over all axes but the last; statistics are always float32."""
         fusible = len(inputs.shape) == 4 and self.axis in (-1, 3) and not self.synchronized
         if not fusible or mask is not None:
@@ -43,11 +48,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def configure_batch_norms(network, momentum=None, synchronized=False):
+def configure_batch_norms(
+    network: keras.Model, momentum: float | None = None, synchronized: bool = False
+) -> None:
     """Sets all batch normalisations of a network.
 
     Args:
-        network: Keras model, before it is trained.
+        network: model that has not been trained yet.
         momentum: share of the old statistics kept each step; None leaves each layer's own.
         synchronized: whether statistics are of the batches of all devices.
     """
@@ -61,21 +68,26 @@ def configure_batch_norms(network, momentum=None, synchronized=False):
 class PReLU(keras.layers.PReLU):
     """Parametric ReLU, max(x, 0) + alpha * min(x, 0), one slope a channel (He et al., 2015)."""
 
-    def __init__(self, shared_axes=(1, 2), alpha_initializer=None, **kwargs):
-        """Starts at the slope 0.25 that the paper uses."""
+    def __init__(
+        self,
+        shared_axes: Sequence[int] = (1, 2),
+        alpha_initializer: keras.Initializer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Starts at the slope 0.25 that the paper uses, unless an initializer is given."""
         initializer = alpha_initializer or keras.initializers.Constant(0.25)
         super().__init__(shared_axes=shared_axes, alpha_initializer=initializer, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Applies the slope to the negative part."""
         return _prelu(inputs, tf.convert_to_tensor(self.alpha))
 
 
 @tf.custom_gradient
-def _prelu(x, alpha):
-    """PReLU with a gradient of half the passes over memory that automatic differentiation takes."""
+def _prelu(x: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    """Computes PReLU; its gradient takes half as many passes over memory as automatic differentiation."""
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         below = tf.raw_ops.ReluGrad(gradients=upstream, features=-x)  # where x < 0
         slopes = tf.cast(below * x, tf.float32)
         if alpha.shape[:-1].num_elements() == 1:  # a slope a channel
@@ -93,12 +105,12 @@ def _prelu(x, alpha):
 class UpsampleLike(keras.layers.Layer):
     """Resizes a feature map to the height and width of another by nearest neighbour."""
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """Takes [source (B, h, w, C), target (B, H, W, _)] and returns (B, H, W, C)."""
         source, target = inputs
         return tf.image.resize(source, tf.shape(target)[1:3], method="nearest")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[tuple]) -> tuple:
         """Returns the target's batch, height and width with the source's channels."""
         source, target = input_shape
         return (*target[:3], source[3])
@@ -108,21 +120,23 @@ class UpsampleLike(keras.layers.Layer):
 class Scale(keras.layers.Layer):
     """Multiplies by a constant: the residual scaling of Inception-ResNet (Szegedy et al., 2016)."""
 
-    def __init__(self, factor, **kwargs):
-        """`factor` is a float."""
+    def __init__(self, factor: float, **kwargs: Any) -> None:
+        """Keeps the factor."""
         super().__init__(**kwargs)
         self.factor = factor
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns inputs * factor."""
         return inputs * self.factor
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
         return {**super().get_config(), "factor": self.factor}
 
 
-def strided_padding(x, kernel_size, stride, symmetric, name):
+def strided_padding(
+    x: keras.KerasTensor, kernel_size: int, stride: int, symmetric: bool, name: str
+) -> tuple[keras.KerasTensor, str]:
     """Pads the input of a convolution of stride 1 or 2 and says how the convolution must pad.
 
     On even sizes TensorFlow's "same" pads the end only, PyTorch pads both sides; weights trained
@@ -132,7 +146,7 @@ def strided_padding(x, kernel_size, stride, symmetric, name):
         x: (B, H, W, C) feature map.
         kernel_size: odd kernel size of the convolution that follows.
         stride: of that convolution; with 1, "same" pads both sides in TensorFlow, too.
-        symmetric: True to pad as PyTorch does, False for TensorFlow's "same".
+        symmetric: whether to pad both sides, as PyTorch does, or as TensorFlow's "same".
         name: name of the convolution; the padding layer is called `<name>_pad`.
 
     Returns:

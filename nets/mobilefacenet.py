@@ -1,6 +1,6 @@
 """MobileFaceNet (Chen et al., 2018, arXiv:1804.07573)."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from nets.layers import BatchNormalization, PReLU, strided_padding
 
@@ -16,23 +16,25 @@ MOBILEFACENET_BLOCKS = (
 )
 
 
-def _norm(x, name):
+def _norm(x: KerasTensor, name: str) -> KerasTensor:
     return BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(x)
 
 
-def _conv(x, filters, name, activate=True):
+def _conv(x: KerasTensor, filters: int, name: str, activate: bool = True) -> KerasTensor:
     x = layers.Conv2D(filters, 1, use_bias=False, name=name)(x)
     x = _norm(x, name)
     return PReLU(name=f"{name}_prelu")(x) if activate else x
 
 
-def _depthwise(x, stride, name, symmetric):
+def _depthwise(x: KerasTensor, stride: int, name: str, symmetric: bool) -> KerasTensor:
     x, padding = strided_padding(x, 3, stride, symmetric, name)
     x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
     return PReLU(name=f"{name}_prelu")(_norm(x, name))
 
 
-def _bottleneck(x, expanded, filters, stride, name, symmetric):
+def _bottleneck(
+    x: KerasTensor, expanded: int, filters: int, stride: int, name: str, symmetric: bool
+) -> KerasTensor:
     """Expands, filters each channel, projects; adds the input where the stride is 1."""
     y = _conv(x, expanded, f"{name}_expand")
     y = _depthwise(y, stride, f"{name}_dw", symmetric)
@@ -40,24 +42,27 @@ def _bottleneck(x, expanded, filters, stride, name, symmetric):
     return layers.Add(name=f"{name}_add")([y, x]) if stride == 1 else y
 
 
-def _residual_stage(x, count, expanded, name, symmetric):
+def _residual_stage(
+    x: KerasTensor, count: int, expanded: int, name: str, symmetric: bool
+) -> KerasTensor:
     for i in range(count):
         x = _bottleneck(x, expanded, x.shape[-1], 1, f"{name}_{i}", symmetric)
     return x
 
 
-def mobilefacenet(inputs, embedding_size=128, keep_probability=1.0, symmetric=False):
-    """Builds MobileFaceNet as ArcFace's authors trained it.
+def mobilefacenet(
+    inputs: KerasTensor,
+    embedding_size: int = 128,
+    keep_probability: float = 1.0,
+    symmetric: bool = False,
+) -> KerasTensor:
+    """Returns the (B, embedding_size) embedding before L2 of MobileFaceNet as ArcFace's authors trained it.
 
     Args:
         inputs: (B, 112, 112, 3) tensor, normalised "symmetric".
-        embedding_size: D.
-        keep_probability: not used, the network has no dropout; kept so that all backbones share
-            one signature.
-        symmetric: pad strided convolutions as PyTorch does.
-
-    Returns:
-        (B, D) embedding before L2 normalisation.
+        embedding_size: numbers in an embedding.
+        keep_probability: has no effect, as there is no dropout; all backbones share one signature.
+        symmetric: whether strided convolutions pad as PyTorch's do.
     """
     x, padding = strided_padding(inputs, 3, 2, symmetric, "conv1")
     x = layers.Conv2D(64, 3, strides=2, padding=padding, use_bias=False, name="conv1")(x)

@@ -1,6 +1,6 @@
 """MobileNetV1 (Howard et al., 2017, arXiv:1704.04861) and the two face networks built on it."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from nets.layers import BatchNormalization, PReLU, strided_padding
 
@@ -21,12 +21,14 @@ FACENET_SIGNATURE = ("conv_pw_1", FACENET_HEAD[0])
 ARCFACE_SIGNATURE = ("conv_pw_1", ARCFACE_HEAD[0])
 
 
-def _norm_relu6(x, name, epsilon):
+def _norm_relu6(x: KerasTensor, name: str, epsilon: float) -> KerasTensor:
     x = BatchNormalization(epsilon=epsilon, name=f"{name}_bn")(x)
     return layers.Activation("relu6", name=f"{name}_relu")(x)
 
 
-def _conv1(x, filters, stride, epsilon, symmetric):
+def _conv1(
+    x: KerasTensor, filters: int, stride: int, epsilon: float, symmetric: bool
+) -> KerasTensor:
     x, padding = strided_padding(x, 3, stride, symmetric, "conv1")
     x = layers.Conv2D(
         filters, 3, strides=stride, padding=padding, use_bias=False, name="conv1"
@@ -34,7 +36,9 @@ def _conv1(x, filters, stride, epsilon, symmetric):
     return _norm_relu6(x, "conv1", epsilon)
 
 
-def _separable_block(x, number, filters, stride, epsilon, symmetric):
+def _separable_block(
+    x: KerasTensor, number: int, filters: int, stride: int, epsilon: float, symmetric: bool
+) -> KerasTensor:
     name = f"conv_dw_{number}"
     x, padding = strided_padding(x, 3, stride, symmetric, name)
     x = layers.DepthwiseConv2D(3, strides=stride, padding=padding, use_bias=False, name=name)(x)
@@ -44,18 +48,24 @@ def _separable_block(x, number, filters, stride, epsilon, symmetric):
     return _norm_relu6(x, name, epsilon)
 
 
-def mobilenet_v1(inputs, width=1.0, first_stride=2, epsilon=1e-3, symmetric=False):
-    """Builds the convolutional part.
+def mobilenet_v1(
+    inputs: KerasTensor,
+    width: float = 1.0,
+    first_stride: int = 2,
+    epsilon: float = 1e-3,
+    symmetric: bool = False,
+) -> list[KerasTensor]:
+    """Returns the outputs of the thirteen blocks of the convolutional part.
 
     Args:
         inputs: (B, H, W, 3) tensor, normalised.
         width: multiplier of all channel counts.
         first_stride: stride of `conv1`; 2 divides the image by 32 in all, 1 by 16.
         epsilon: of the batch normalisations.
-        symmetric: pad strided convolutions as PyTorch does.
+        symmetric: whether strided convolutions pad as PyTorch's do.
 
     Returns:
-        List of the 13 block outputs; with first_stride 2, indices 4, 10 and 12 are the last maps
+        The outputs, in order; with first_stride 2, indices 4, 10 and 12 are the last maps
         of strides 8, 16 and 32.
     """
     x = _conv1(inputs, int(32 * width), first_stride, epsilon, symmetric)
@@ -66,8 +76,13 @@ def mobilenet_v1(inputs, width=1.0, first_stride=2, epsilon=1e-3, symmetric=Fals
     return outputs
 
 
-def facenet_mobilenet(inputs, embedding_size=128, keep_probability=0.5, symmetric=False):
-    """MobileNetV1 of the Keras FaceNet: (B, 160, 160, 3) -> embedding before L2 (B, 128)."""
+def facenet_mobilenet(
+    inputs: KerasTensor,
+    embedding_size: int = 128,
+    keep_probability: float = 0.5,
+    symmetric: bool = False,
+) -> KerasTensor:
+    """Returns the embedding of FaceNet in Keras before L2: (B, 160, 160, 3) -> (B, embedding_size)."""
     x = mobilenet_v1(inputs, symmetric=symmetric)[-1]  # 5 x 5 x 1024
     x = layers.GlobalAveragePooling2D(name="AvgPool")(x)  # 1024
     x = layers.Dropout(1.0 - keep_probability, name="Dropout")(x)
@@ -76,8 +91,13 @@ def facenet_mobilenet(inputs, embedding_size=128, keep_probability=0.5, symmetri
     return BatchNormalization(momentum=0.995, scale=False, name=norm)(x)
 
 
-def arcface_mobilenet(inputs, embedding_size=512, keep_probability=0.5, symmetric=False):
-    """MobileNetV1 of ArcFace: (B, 112, 112, 3) -> embedding before L2 (B, 512)."""
+def arcface_mobilenet(
+    inputs: KerasTensor,
+    embedding_size: int = 512,
+    keep_probability: float = 0.5,
+    symmetric: bool = False,
+) -> KerasTensor:
+    """Returns the embedding of ArcFace's MobileNetV1 before L2: (B, 112, 112, 3) -> (B, embedding_size)."""
     x = mobilenet_v1(inputs, first_stride=1, epsilon=1e-5, symmetric=symmetric)[-1]  # 7 x 7 x 1024
     separable, norm, activation = ARCFACE_HEAD[:3]
     x = layers.Conv2D(512, 1, use_bias=False, name=separable)(x)  # 7 x 7 x 512
@@ -86,8 +106,8 @@ def arcface_mobilenet(inputs, embedding_size=512, keep_probability=0.5, symmetri
     return flat_embedding(x, embedding_size, keep_probability)
 
 
-def flat_embedding(x, embedding_size, keep_probability):
-    """ArcFace's last stage (BN - dropout - FC - BN): (B, 7, 7, C) -> (B, embedding_size)."""
+def flat_embedding(x: KerasTensor, embedding_size: int, keep_probability: float) -> KerasTensor:
+    """Returns ArcFace's last stage (BN - dropout - FC - BN): (B, 7, 7, C) -> (B, embedding_size)."""
     norm, linear, embedding = FLAT_HEAD
     x = BatchNormalization(epsilon=1e-5, name=norm)(x)
     x = layers.Dropout(1.0 - keep_probability, name="dropout")(x)

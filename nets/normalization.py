@@ -1,14 +1,18 @@
 """How each family of networks wants its pixels scaled."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 import tensorflow as tf
 
+Pixels: TypeAlias = "np.ndarray | tf.Tensor"
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
-_CAFFE_MEAN = np.float32(CAFFE_MEAN_BGR)
+_CAFFE_MEAN = np.array(CAFFE_MEAN_BGR, np.float32)
 
 
-def _per_image(images):
+def _per_image(images: Pixels) -> Pixels:
     if isinstance(images, np.ndarray):
         mean = images.mean(axis=(-3, -2, -1), keepdims=True)
         std = images.std(axis=(-3, -2, -1), keepdims=True)
@@ -16,8 +20,8 @@ def _per_image(images):
     return tf.image.per_image_standardization(images)
 
 
-def _caffe_array(images):
-    """The formula "caffe" on an array: subtracts whole rows, as broadcasting over 3 is slow."""
+def _caffe_array(images: np.ndarray) -> np.ndarray:
+    """Applies the formula "caffe" to an array: subtracts whole rows, as broadcasting over 3 is slow."""
     shape = images.shape
     if images.dtype == np.uint8 and images.size:
         bgr = cv2.cvtColor(images.reshape(-1, *shape[-2:]), cv2.COLOR_RGB2BGR)
@@ -27,7 +31,7 @@ def _caffe_array(images):
     return rows.reshape(shape)
 
 
-_FORMULAS = {
+_FORMULAS: dict[str, Callable[[Pixels], Pixels]] = {
     "pixels": lambda x: x,
     "unit": lambda x: x / 255.0,
     "symmetric": lambda x: x / 127.5 - 1.0,
@@ -39,8 +43,8 @@ _FORMULAS = {
 NORMALIZATIONS = tuple(_FORMULAS)
 
 
-def normalize(images, kind):
-    """Scales pixels as a network was trained to see them.
+def normalize(images: Pixels, kind: str) -> Pixels:
+    """Returns pixels scaled as a network was trained to see them.
 
     Args:
         images: (..., H, W, 3) RGB, 0..255, any numeric dtype; NumPy array or tensor.

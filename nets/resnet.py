@@ -1,6 +1,6 @@
 """ResNet-50 (He et al., 2015, arXiv:1512.03385) as a feature extractor."""
 
-from keras import layers
+from keras import KerasTensor, layers
 
 from nets.layers import BatchNormalization
 
@@ -8,7 +8,9 @@ from nets.layers import BatchNormalization
 RESNET50 = {2: (64, 3), 3: (128, 4), 4: (256, 6), 5: (512, 3)}
 
 
-def _conv_norm(x, filters, kernel_size, stride, branch, relu=True):
+def _conv_norm(
+    x: KerasTensor, filters: int, kernel_size: int, stride: int, branch: str, relu: bool = True
+) -> KerasTensor:
     x = layers.Conv2D(
         filters,
         kernel_size,
@@ -20,7 +22,7 @@ def _conv_norm(x, filters, kernel_size, stride, branch, relu=True):
     return layers.Activation("relu", name=f"relu{branch}")(x) if relu else x
 
 
-def _block(x, filters, stride, project, name):
+def _block(x: KerasTensor, filters: int, stride: int, project: bool, name: str) -> KerasTensor:
     y = _conv_norm(x, filters, 1, stride, f"{name}_branch2a")
     y = _conv_norm(y, filters, 3, 1, f"{name}_branch2b")
     y = _conv_norm(y, 4 * filters, 1, 1, f"{name}_branch2c", relu=False)
@@ -30,14 +32,14 @@ def _block(x, filters, stride, project, name):
     return layers.Activation("relu", name=f"relu{name}")(y)
 
 
-def resnet50(inputs):
-    """Builds the convolutional part.
+def resnet50(inputs: KerasTensor) -> list[KerasTensor]:
+    """Returns the outputs of the last three stages of the convolutional part.
 
     Args:
         inputs: (B, H, W, 3) tensor, normalised "caffe".
 
     Returns:
-        The outputs of stages 3, 4 and 5: strides 8, 16, 32 with 512, 1024, 2048 channels.
+        Stages 3, 4 and 5: strides 8, 16 and 32 with 512, 1024 and 2048 channels.
     """
     x = layers.ZeroPadding2D(3, name="conv1_pad")(inputs)
     x = layers.Conv2D(64, 7, strides=2, name="conv1")(x)
