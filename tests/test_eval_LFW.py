@@ -153,7 +153,9 @@ def test_the_cache_can_be_turned_off(monkeypatch, built, arguments, tmp_path):
         ({"input_shape": "96,96,3"}, ["recogniser"]),
         ({"backbone": "mobilenet"}, ["recogniser"]),
         ({"engine": "keras"}, ["recogniser", "detector"]),
+        ({"precision": "int8"}, ["recogniser"]),
         ({"detector_backbone": "resnet50"}, ["recogniser", "detector"]),
+        ({"detector_precision": "int8"}, ["recogniser", "detector"]),
         ({"detector": "none"}, ["recogniser"]),
         ({"flip": "yes"}, ["recogniser"]),
         ({"batch_size": "5"}, []),
@@ -179,7 +181,7 @@ def test_other_weights_are_not_mixed(monkeypatch, built, arguments, tmp_path, fi
 def test_without_networks_tensorflow_is_not_loaded(monkeypatch, built, arguments):
     evaluate(monkeypatch, arguments)
     code = (
-        "import sys, eval_LFW; from utils.config import run; run(eval_LFW.main); "
+        "import sys, eval_LFW; from utils.settings.command_line import run; run(eval_LFW.main); "
         "assert 'tensorflow' not in sys.modules and 'torch' not in sys.modules"
     )
     done = subprocess.run(
@@ -261,6 +263,7 @@ def test_a_packed_set(monkeypatch, capsys, built, arguments, tmp_path):
         ({"detector": "mtcnn", "detector_model_path": "tests"}, ["tests", "det*.npy"]),
         ({"packed_path": "nowhere.bin"}, ["nowhere.bin"]),
         ({"detector": "haar"}, ["detector 'haar'", "mtcnn"]),
+        ({"precision": "int4"}, ["precision 'int4'", "float16"]),
         ({"distance_metric": "manhattan"}, ["distance_metric 'manhattan'", "cosine"]),
         ({"fars": "0.1,2"}, ["fars"]),
         ({"max_missing": "-1"}, ["max_missing"]),
@@ -285,20 +288,6 @@ def test_help_explains_every_setting(monkeypatch, capsys):
         eval_LFW.main()
     text = capsys.readouterr().out
     assert all(f"--{key} " in text for key in eval_LFW._defaults)
-
-
-def test_a_rate_that_no_fold_gives_is_null():
-    assert eval_LFW._without_nan([1.0, [float("nan")], 2]) == [1.0, [None], 2]
-
-
-def test_the_detectors_own_default_weights_are_meant():
-    from retinaface import Retinaface
-    from utils.detection.mtcnn import Mtcnn
-
-    assert eval_LFW._DETECTOR_WEIGHTS == {
-        "retinaface": Retinaface._defaults["model_path"],
-        "mtcnn": Mtcnn._defaults["model_path"],
-    }
 
 
 def real_arguments(tmp_path, pairs):

@@ -1,7 +1,7 @@
-"""Embeds the subject of many images, each once: what a cache holds needs no network.
+"""Embeds the main face of each image once; embeddings that a cache holds need no network.
 
-The subject is the face nearest the centre, weighted with its size (`face_stream.central_face`),
-warped by its landmarks. Where no face is found, the middle of the image is taken for it.
+The main face is large and near the centre (`utils.faces.choice.central_face`); it is warped by its
+landmarks. Where no face is found, the middle of the image is taken for it.
 """
 
 import io
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,12 +19,29 @@ from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedding_cache import EmbeddingCache
 from utils.faces.detections import Detections
 from utils.faces.photo_stream import Photo, cut_faces, detect_faces, face_stream
-from utils.files.digests import digest
+from utils.files.cache import cache_folder
+from utils.files.digests import code_digest, digest, weights_digest
 from utils.images.image_files import ImageError, read_image
 
 MIDDLE = 0.5
 """Side of the centre crop that stands for a face that was not found, as a share of the image's
 shorter side: on LFW's 250 x 250 pixels, 125."""
+
+DETECTOR_WEIGHTS = {
+    "retinaface": "model_data/retinaface_mobilenet025.weights.h5",
+    "mtcnn": "model_data",
+}
+"""The wrappers' own default weights, known here without importing a wrapper and with it TensorFlow."""
+
+RECOGNISER_KEYS = (
+    "backbone",
+    "input_shape",
+    "normalization",
+    "letterbox_image",
+    "engine",
+    "precision",
+)
+"""Settings of `Facenet` that decide a crop's embedding, besides the weights."""
 
 _SAVE_EVERY = 2000  # images; a run that is stopped loses no more
 _HASHING_THREADS = 4
@@ -33,12 +50,12 @@ _DETECTION_COLUMNS = 15
 
 @dataclass(frozen=True)
 class Embeddings:
-    """What is known of U images.
+    """Embeddings of U images.
 
     Attributes:
         views: {"image": (U, D) float32, rows of unit length, "mirror": the same of the mirrored
             crops, if asked for}; rows of images that could not be read are NaN.
-        faces: (U,) faces found in each image; -1 without a detector, or if it could not be read.
+        faces: (U,) int64, faces found in each image; -1 without a detector, or if it could not be read.
         errors: {index: why the image could not be read}.
     """
 
@@ -71,12 +88,13 @@ class CachedEmbedder:
 
         Args:
             recogniser: () -> object with `embed_crops`, `align` and `face_crops`, as `Facenet` has
-                them without a detector.
+                them without a detector; called when it is first needed.
             recogniser_key: JSON values that decide its embeddings.
-            detector: () -> object with `detect_batch`; None if the images are face crops already.
+            detector: () -> object with `detect_batch`, called when it is first needed; None if the
+                images are face crops already.
             detector_key: JSON values that decide its detections.
             mirror: embed each crop's mirror image, too.
-            folder: of the cache; None for none.
+            folder: of the cache; None keeps nothing on disk.
             chunk: images in work at once.
         """
         self._recogniser = cache(recogniser)
@@ -199,12 +217,64 @@ class CachedEmbedder:
         return Embeddings(views, faces, errors)
 
 
+def cached_embedder(
+    settings: Mapping[str, Any],
+    build_recogniser: Callable[[Mapping[str, Any]], Any],
+    build_detector: Callable[[Mapping[str, Any]], Any],
+) -> CachedEmbedder:
+    """Returns the embedder of a script's settings; its networks are built when first needed.
+
+    Args:
+        settings: those of eval_LFW.py: model_path, the keys of `RECOGNISER_KEYS`, detector and what begins with
+            `detector_`, flip, use_cache, cache_dir and batch_size.
+        build_recogniser: settings -> `Facenet` without a detector.
+        build_detector: settings -> its detector; not called if `detector` is None.
+
+    Raises:
+        FileNotFoundError: no weights at a path of the settings.
+    """
+    detector = settings["detector"]
+    return CachedEmbedder(
+        recogniser=lambda: build_recogniser(settings),
+        recogniser_key=recogniser_key(settings),
+        detector=(lambda: build_detector(settings)) if detector else None,
+        detector_key=detector_key(settings) if detector else None,
+        mirror=settings["flip"],
+        folder=(settings["cache_dir"] or cache_folder()) if settings["use_cache"] else None,
+        chunk=settings["batch_size"],
+    )
+
+
+def recogniser_key(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all that decides a crop's embedding, as JSON values; FileNotFoundError without weights."""
+    return {
+        **{key: settings[key] for key in RECOGNISER_KEYS},
+        "weights": weights_digest(settings["model_path"]),
+        "code": code_digest(("facenet", "utils.evaluation.embedder")),
+    }
+
+
+def detector_key(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all that decides the faces found in an image, as JSON values.
+
+    Raises:
+        FileNotFoundError: no weights at detector_model_path.
+    """
+    own = [key for key in settings if key.startswith("detector_") and key != "detector_model_path"]
+    path = settings["detector_model_path"] or DETECTOR_WEIGHTS[settings["detector"]]
+    return {
+        **{key: settings[key] for key in ("detector", "engine", *own)},
+        "weights": weights_digest(path),
+        "code": code_digest(("retinaface", "utils.detection.mtcnn")),
+    }
+
+
 def middle(image: np.ndarray, share: float = MIDDLE) -> np.ndarray:
     """Cuts out the square in the middle of an image.
 
     Args:
         image: (H, W, 3) uint8.
-        share: of its side in the image's shorter side, above 0, at most 1.
+        share: side of the square divided by the image's shorter side, above 0, at most 1.
 
     Returns:
         (s, s, 3) uint8; s is at least 1.
@@ -216,7 +286,7 @@ def middle(image: np.ndarray, share: float = MIDDLE) -> np.ndarray:
 
 
 def read_source(source: Path | bytes) -> np.ndarray:
-    """Reads an image file, or an encoded image; (H, W, 3) uint8 RGB.
+    """Returns an image file, or an encoded image, as (H, W, 3) uint8 RGB.
 
     Raises:
         ImageError: it cannot be read.

@@ -1,6 +1,8 @@
 """Verification pairs: LFW's pairs.txt with its images, and packed sets such as lfw.bin."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +11,11 @@ import numpy as np
 from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, load
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
+_PACKED_FOLDS = 10  # a packed set names no folds: its pairs are cut into ten in their order
 
 
 class Pair(NamedTuple):
-    """Two photos, named as in pairs.txt, and the fold they belong to (from 0)."""
+    """Two photos, named as in pairs.txt, and the fold that they belong to (from 0)."""
 
     name_1: str
     number_1: int
@@ -23,7 +26,7 @@ class Pair(NamedTuple):
 
     @property
     def photos(self) -> tuple[tuple[str, int], tuple[str, int]]:
-        """The two (name, number)."""
+        """(name, number) of the two photos."""
         return (self.name_1, self.number_1), (self.name_2, self.number_2)
 
 
@@ -46,7 +49,102 @@ class PairImages:
     skipped: list[tuple[Pair, str]]
 
 
-def read_pairs(path) -> list[Pair]:
+@dataclass(frozen=True)
+class PairSet:
+    """P pairs of U images, ready to be embedded and scored.
+
+    Attributes:
+        name: of the set, for the report.
+        images: U files, or bytes of encoded images.
+        names: U names for messages.
+        indices: (P, 2) int64 into `images`.
+        labels: (P,) bool, true for the same person.
+        folds: (P,) int64.
+        skipped: (pair, reason) of each pair that was left out.
+    """
+
+    name: str
+    images: list[Path] | list[bytes]
+    names: list[str]
+    indices: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+    skipped: list[tuple[str, str]]
+
+    def without(self, errors: Mapping[int, str]) -> "PairSet":
+        """Returns the set without the pairs that need an image of {index: reason}."""
+        bad = np.isin(self.indices, list(errors)).any(axis=1)
+        skipped = [
+            (" | ".join(self.names[i] for i in pair), next(errors[i] for i in pair if i in errors))
+            for pair in self.indices[bad].tolist()
+        ]
+        return replace(
+            self,
+            indices=self.indices[~bad],
+            labels=self.labels[~bad],
+            folds=self.folds[~bad],
+            skipped=self.skipped + skipped,
+        )
+
+
+def load_pairs(
+    lfw_dir_path: str | os.PathLike,
+    lfw_pairs_path: str | os.PathLike,
+    packed_path: str | os.PathLike | None = None,
+    name: str | None = None,
+) -> PairSet:
+    """Returns the pairs of LFW, or of a packed set.
+
+    Args:
+        lfw_dir_path: folder of <Name>/<Name>_0001.jpg.
+        lfw_pairs_path: LFW's pairs.txt, see `read_pairs`.
+        packed_path: a packed set, see `read_packed`; if given, the other two are not read.
+        name: of the set in reports; None takes that of the folder or file.
+
+    Raises:
+        ValueError: the pairs or images cannot be used; the message names the file or folder.
+        OSError: a file cannot be read.
+    """
+    if packed_path is not None:
+        return _load_packed(Path(packed_path), name)
+    path = Path(lfw_pairs_path)
+    if not path.is_file():
+        raise ValueError(f"{path}: lfw_pairs_path is no file; it should be LFW's pairs.txt")
+    found = find_images(lfw_dir_path, read_pairs(path))
+    skipped = [(" | ".join(map(_stem, pair.photos)), reason) for pair, reason in found.skipped]
+    return PairSet(
+        name=name or f"LFW in {lfw_dir_path}",
+        images=found.paths,
+        names=[path.stem for path in found.paths],
+        indices=found.indices,
+        labels=found.labels,
+        folds=found.folds,
+        skipped=skipped,
+    )
+
+
+def check_pairs(pairs: PairSet, max_missing: float) -> None:
+    """Raises an error if pairs cannot be cross-validated or too many are missing.
+
+    Args:
+        pairs: the set, with what was skipped.
+        max_missing: largest share of skipped pairs, 0 to 1.
+
+    Raises:
+        ValueError: fewer than two folds, or more than the share `max_missing` skipped.
+    """
+    total = len(pairs.labels) + len(pairs.skipped)
+    if len(np.unique(pairs.folds)) < 2:
+        raise ValueError(f"{pairs.name}: its pairs are in one fold, the protocol needs two or more")
+    if len(pairs.skipped) > max_missing * total:
+        pair, reason = pairs.skipped[0]
+        raise ValueError(
+            f"{len(pairs.skipped)} of {total} pairs cannot be scored, more than max_missing "
+            f"{max_missing:g}; the first is {pair}: {reason}"
+        )
+
+
+def read_pairs(path: str | os.PathLike) -> list[Pair]:
     """Reads a pairs file in LFW's format.
 
     The first line holds the number of folds and of pairs per kind and fold (`10 300`); a lone
@@ -78,7 +176,7 @@ def read_pairs(path) -> list[Pair]:
     return pairs
 
 
-def find_images(root, pairs: list[Pair]) -> PairImages:
+def find_images(root: str | os.PathLike, pairs: list[Pair]) -> PairImages:
     """Resolves each photo to `<root>/<Name>/<Name>_0001` with .jpg, .jpeg or .png.
 
     A pair with a missing image is skipped and reported, so a partial or aligned copy of the set
@@ -113,7 +211,7 @@ def find_images(root, pairs: list[Pair]) -> PairImages:
     )
 
 
-def read_packed(path) -> tuple[list[bytes], np.ndarray]:
+def read_packed(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     """Reads a packed verification set: lfw.bin, cfp_fp.bin, agedb_30.bin of the ArcFace data.
 
     Such a file is a pickle, from Python 2 or 3, of (encoded images, labels); images 2i and 2i + 1
@@ -147,6 +245,19 @@ def read_packed(path) -> tuple[list[bytes], np.ndarray]:
     return images, np.array(labels, dtype=bool)
 
 
+def _load_packed(path: Path, name: str | None) -> PairSet:
+    images, labels = read_packed(path)
+    return PairSet(
+        name=name or str(path),
+        images=images,
+        names=[f"image {index} of {path.name}" for index in range(len(images))],
+        indices=np.arange(len(images)).reshape(-1, 2),
+        labels=labels,
+        folds=np.arange(len(labels)) * _PACKED_FOLDS // len(labels),
+        skipped=[],
+    )
+
+
 def _stem(photo: tuple[str, int]) -> str:
     name, number = photo
     return f"{name}_{number:04d}"
@@ -159,7 +270,7 @@ def _find_image(root: Path, photo: tuple[str, int]) -> Path | None:
 
 
 def _parse_header(line: str, path: Path) -> tuple[int, int]:
-    """(folds, pairs per kind and fold) from `10 300` or `500`."""
+    """Returns (folds, pairs per kind and fold) of a line `10 300` or `500`."""
     fields = line.split()
     if len(fields) not in (1, 2) or not all(_is_count(field) for field in fields):
         raise ValueError(f"{path}:1: expected `<folds> <pairs per kind>` as `10 300`, got {line!r}")
@@ -187,7 +298,7 @@ def _is_count(field: str) -> bool:
 
 
 def _elements(part) -> list:
-    """A pickled list, tuple or bool array as a list; anything else as an empty one."""
+    """Returns a pickled list, tuple or bool array as a list, anything else as an empty one."""
     if isinstance(part, Array):
         return [byte != 0 for byte in _raw(part)]
     return list(part) if isinstance(part, list | tuple) else []

@@ -6,7 +6,16 @@ import pytest
 from PIL import Image
 
 from utils.engine.stopwatch import Stopwatch
-from utils.evaluation.embedder import CachedEmbedder, middle, read_source
+from utils.evaluation.embedder import (
+    DETECTOR_WEIGHTS,
+    RECOGNISER_KEYS,
+    CachedEmbedder,
+    cached_embedder,
+    detector_key,
+    middle,
+    read_source,
+    recogniser_key,
+)
 from utils.faces.detections import Detections
 from utils.images.image_files import ImageError
 
@@ -230,3 +239,65 @@ def test_read_source(tmp_path):
         read_source(b"")
     with pytest.raises(ImageError, match="none.jpg"):
         read_source(Path("none.jpg"))
+
+
+@pytest.fixture
+def settings(tmp_path):
+    for name in ("model.pth", "detector.h5"):
+        (tmp_path / name).write_bytes(name.encode())
+    return {
+        **dict.fromkeys(RECOGNISER_KEYS),
+        "model_path": tmp_path / "model.pth",
+        "detector": "retinaface",
+        "detector_model_path": tmp_path / "detector.h5",
+        "detector_backbone": None,
+        "flip": True,
+        "use_cache": False,
+        "cache_dir": None,
+        "batch_size": 4,
+    }
+
+
+def test_an_embedder_of_settings_builds_what_it_needs(settings):
+    lab = Lab(None)
+    embedder = cached_embedder(
+        settings, lambda _: lab.build("recogniser"), lambda _: lab.build("detector")
+    )
+    assert lab.built == []
+    found = embedder.embed([encoded(photo(1)), encoded(photo(2))])
+    assert lab.built == ["recogniser", "detector"]
+    assert found.faces.tolist() == [1, 2] and found.views.keys() == {"image", "mirror"}
+
+
+@pytest.mark.parametrize("key", RECOGNISER_KEYS)
+def test_what_decides_an_embedding_is_in_its_key(settings, key):
+    assert recogniser_key(settings) != recogniser_key({**settings, key: "another"})
+
+
+@pytest.mark.parametrize("key", ["detector_backbone", "detector_confidence", "engine"])
+def test_what_decides_a_detection_is_in_its_key(settings, key):
+    assert detector_key(settings) != detector_key({**settings, key: "another"})
+
+
+def test_a_key_names_weights_by_their_content(settings, tmp_path):
+    before = recogniser_key(settings), detector_key(settings)
+    for name in ("model.pth", "detector.h5"):
+        (tmp_path / name).rename(tmp_path / f"moved_{name}")
+    moved = {
+        **settings,
+        "model_path": tmp_path / "moved_model.pth",
+        "detector_model_path": tmp_path / "moved_detector.h5",
+    }
+    assert (recogniser_key(moved), detector_key(moved)) == before
+    (tmp_path / "moved_model.pth").write_bytes(b"other")
+    assert recogniser_key(moved) != before[0]
+
+
+def test_the_detectors_own_default_weights_are_meant():
+    from retinaface import Retinaface
+    from utils.detection.mtcnn import Mtcnn
+
+    assert DETECTOR_WEIGHTS == {
+        "retinaface": Retinaface._defaults["model_path"],
+        "mtcnn": Mtcnn._defaults["model_path"],
+    }

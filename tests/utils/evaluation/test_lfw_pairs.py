@@ -5,7 +5,15 @@ import numpy as np
 import pytest
 
 from tests.shared import need
-from utils.evaluation.lfw_pairs import Pair, find_images, read_packed, read_pairs
+from utils.evaluation.lfw_pairs import (
+    Pair,
+    PairSet,
+    check_pairs,
+    find_images,
+    load_pairs,
+    read_packed,
+    read_pairs,
+)
 
 SMALL = "2\t1\nZoë Ünal\t1\t2\nZoë Ünal\t1\tAnn\t3\nAnn 1 2\nAnn 2 Bob 12\n"
 
@@ -216,3 +224,71 @@ def test_read_packed_refuses_other_files(tmp_path, content):
     (tmp_path / "bad.bin").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.bin: not a packed pair file"):
         read_packed(tmp_path / "bad.bin")
+
+
+def lfw_folder(tmp_path, *photos):
+    for name, number in photos:
+        (tmp_path / "lfw" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lfw" / name / f"{name}_{number:04d}.jpg").touch()
+    return tmp_path / "lfw", write(tmp_path / "pairs.txt", "2 1\nA 1 2\nA 1 B 1\nA 1 3\nA 2 B 1\n")
+
+
+def test_load_pairs_of_a_folder(tmp_path):
+    folder, pairs_path = lfw_folder(tmp_path, ("A", 1), ("A", 2), ("B", 1))
+    pairs = load_pairs(folder, pairs_path)
+    assert pairs.name == f"LFW in {folder}"
+    assert load_pairs(folder, pairs_path, name="LFW").name == "LFW"
+    assert pairs.names == ["A_0001", "A_0002", "B_0001"]
+    assert pairs.indices.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert pairs.labels.tolist() == [True, False, False] and pairs.folds.tolist() == [0, 0, 1]
+    ((pair, reason),) = pairs.skipped
+    assert pair == "A_0001 | A_0003" and "A_0003" in reason
+
+
+def test_load_pairs_of_a_packed_set_makes_ten_folds(tmp_path):
+    path = tmp_path / "set.bin"
+    images = [bytes([i + 1]) for i in range(40)]
+    path.write_bytes(pickle.dumps((images, [True, False] * 10)))
+    pairs = load_pairs("nowhere", "nowhere.txt", path)
+    assert pairs.name == str(path) and pairs.images == images
+    assert pairs.names[3] == "image 3 of set.bin"
+    assert pairs.indices[:2].tolist() == [[0, 1], [2, 3]] and not pairs.skipped
+    assert np.bincount(pairs.folds).tolist() == [2] * 10
+
+
+def test_load_pairs_needs_a_list(tmp_path):
+    with pytest.raises(ValueError, match="nowhere.txt: lfw_pairs_path is no file"):
+        load_pairs(tmp_path, "nowhere.txt")
+
+
+def pair_set(folds=(0, 0, 1)):
+    return PairSet(
+        "set",
+        images=[b"a", b"b", b"c"],
+        names=["a", "b", "c"],
+        indices=np.array([[0, 1], [0, 2], [1, 2]]),
+        labels=np.array([True, False, False]),
+        folds=np.array(folds),
+        skipped=[("x | y", "lost")],
+    )
+
+
+def test_without_leaves_out_the_pairs_of_an_image_and_says_why():
+    left = pair_set().without({1: "damaged"})
+    assert left.indices.tolist() == [[0, 2]] and left.labels.tolist() == [False]
+    assert left.folds.tolist() == [0]
+    assert left.skipped == [("x | y", "lost"), ("a | b", "damaged"), ("b | c", "damaged")]
+    assert len(pair_set().without({}).labels) == 3
+
+
+@pytest.mark.parametrize(
+    ("pairs", "max_missing", "message"),
+    [
+        (pair_set((4, 4, 4)), 1.0, "set: its pairs are in one fold"),
+        (pair_set(), 0.2, r"1 of 4 pairs .* max_missing 0\.2; the first is x \| y: lost"),
+    ],
+)
+def test_check_pairs(pairs, max_missing, message):
+    check_pairs(pair_set(), 0.25)
+    with pytest.raises(ValueError, match=message):
+        check_pairs(pairs, max_missing)
