@@ -14,6 +14,7 @@ A face is found at the score of its best claim, whatever the order of the others
 needs no loop over detections, and counts at all thresholds are histograms summed over images.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,9 +44,12 @@ class PrecisionRecall:
 
 
 def evaluate(
-    pred_dir, gt_dir, iou_thresh: float = 0.5, allow_missing: bool = False
+    pred_dir: str | os.PathLike,
+    gt_dir: str | os.PathLike,
+    iou_thresh: float = 0.5,
+    allow_missing: bool = False,
 ) -> dict[str, float]:
-    """Average precision of a folder of results; arguments and errors as `evaluate_curves`.
+    """Scores a folder of results; arguments and errors are those of `evaluate_curves`.
 
     Returns:
         {"easy": AP, "medium": AP, "hard": AP}, each 0 to 1, NaN for a setting without faces.
@@ -55,9 +59,12 @@ def evaluate(
 
 
 def evaluate_curves(
-    pred_dir, gt_dir, iou_thresh: float = 0.5, allow_missing: bool = False
+    pred_dir: str | os.PathLike,
+    gt_dir: str | os.PathLike,
+    iou_thresh: float = 0.5,
+    allow_missing: bool = False,
 ) -> dict[str, PrecisionRecall]:
-    """Precision-recall curves of a folder of results.
+    """Scores a folder of results and keeps the precision-recall curves.
 
     Args:
         pred_dir: `<event>/<image>.txt` files, see `widerface_results.write_result`.
@@ -104,7 +111,7 @@ def evaluate_arrays(
     keep: Mapping[str, Sequence[np.ndarray]],
     iou_thresh: float = 0.5,
 ) -> dict[str, PrecisionRecall]:
-    """Precision-recall curves from arrays, one entry per image, detections in any order.
+    """Scores arrays of detections, one entry per image, detections in any order.
 
     Args:
         boxes: N arrays (D, 4) of detections, xyxy pixels.
@@ -136,7 +143,9 @@ def evaluate_arrays(
 
 
 def overlaps(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
-    """IoU in whole pixels, a side being x2 - x1 + 1.
+    """IoU in whole pixels: a side is x2 - x1 + 1, as the benchmark's own tool counts it.
+
+    See also `utils.faces.boxes.iou`, where a side is x2 - x1, which suppression and all else use.
 
     Args:
         boxes: (D, 4) xyxy.
@@ -158,7 +167,7 @@ def overlaps(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
 
 def average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
-    """Area under the precision envelope over recall (all points, VOC 2010).
+    """Returns the area under the precision envelope over recall (all points, VOC 2010), 0 to 1.
 
     Args:
         recall: (T,) rising, 0 to 1.
@@ -169,7 +178,7 @@ def average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
 
 
 def _curve(steps: np.ndarray, claims: np.ndarray, keep: np.ndarray) -> PrecisionRecall:
-    """Curve of one setting.
+    """Returns the curve of one setting.
 
     Args:
         steps: (D,) index of the first threshold that lets each detection in.
@@ -190,7 +199,7 @@ def _curve(steps: np.ndarray, claims: np.ndarray, keep: np.ndarray) -> Precision
 
 
 def _first_step(scores: np.ndarray) -> np.ndarray:
-    """(D,) index of the first threshold at or below each score, after min-max normalisation.
+    """Returns the (D,) index of the first threshold at or below each score, after min-max normalisation.
 
     Equal scores all count as 1: the tool divides zero by zero there.
     """
@@ -206,7 +215,7 @@ def _first_step(scores: np.ndarray) -> np.ndarray:
 def _claims(
     boxes: Sequence[np.ndarray], truths: Sequence[np.ndarray], iou_thresh: float
 ) -> np.ndarray:
-    """(D,) the face each detection overlaps most, counted over all images; -1 below the threshold.
+    """Returns the (D,) face that each detection overlaps most, counted over all images; -1 below the threshold.
 
     Of faces that it overlaps equally it takes the first.
     """
