@@ -203,12 +203,13 @@ def test_identities(dataset, monkeypatch, fake):
         (["--datasets_path", "nowhere"], "nowhere: no such folder"),
         (["--datasets_path", "datasets/carl"], r"datasets/carl: no photos; .*<person>/\*\.jpg"),
         (["--align", "--aligned_path", "datasets/crops"], "lies in datasets_path"),
-        (["--detector", "haar"], "detector 'haar' is not retinaface or mtcnn"),
-        (["--val_split", "folder"], "val_split 'folder' is not identity or image"),
+        (["--detector", "haar"], "detector 'haar' is not one of retinaface, mtcnn"),
+        (["--val_split", "folder"], "val_split 'folder' is not one of identity, image"),
         (["--val_share", "1"], r"val_share 1\.0"),
-        (["--crop_mode", "box"], "crop mode 'box'"),
+        (["--crop_mode", "box"], "crop_mode 'box'"),
         (["--min_images", "9"], "no photos are left"),
         (["--min_images", "0"], "min_images 0"),
+        (["--detector_confidence", "2"], "detector_confidence 2"),
     ],
 )
 def test_mistakes(dataset, monkeypatch, arguments, message):

@@ -18,20 +18,20 @@ class AnnotationError(ValueError):
 def read_cls_txt(
     path: str | os.PathLike, check_images: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a training list of recognition: a line `id;path` an image, UTF-8.
+    """Reads a training list of recognition: UTF-8, with a line `id;path` for each image.
 
     A relative path is looked for in the folder of the list, then in the current one. A path may
     contain semicolons and spaces. Empty lines are ignored.
 
     Args:
-        path: The list, as `txt_annotation.py` writes it.
-        check_images: Whether an image that does not exist is an error.
+        path: the list, as `txt_annotation.py` writes it.
+        check_images: whether an image that does not exist is an error.
 
     Returns:
         paths (N,) object array of str, and labels (N,) int32 in 0..C-1, in the order of the file.
 
     Raises:
-        AnnotationError: The file is missing or empty, a line is no `id;path`, the ids are not
+        AnnotationError: the file is missing or empty, a line is no `id;path`, the ids are not
             0..C-1 without a gap, or images are missing; with file and line.
     """
     path = Path(path)
@@ -91,7 +91,7 @@ def _check_labels(labels: np.ndarray, path: Path) -> None:
 
 
 def resolve(name: str, folder: str) -> str:
-    """Returns the path of a listed name, which is relative to the list's folder or to the working one."""
+    """Returns the path of a listed name, relative to the list's folder or else to the working folder."""
     if os.path.isabs(name):
         return name
     beside = os.path.join(folder, name)
@@ -111,15 +111,15 @@ def _check_images(paths: np.ndarray, numbers: Sequence[int], path: Path) -> None
 def write_cls_txt(
     path: str | os.PathLike, paths: Iterable[str | os.PathLike], labels: Iterable[int]
 ) -> None:
-    """Writes a list that `read_cls_txt` reads back; whole or not at all.
+    """Writes a list that `read_cls_txt` reads back, as a whole or not at all.
 
     Args:
-        path: The list; its folder is made.
+        path: the list; its folder is made.
         paths: N image paths, written as they are.
         labels: N class ids.
 
     Raises:
-        ValueError: The lengths differ, or a path contains a line break.
+        ValueError: the lengths differ, or a path contains a line break.
     """
     rows = zip(labels, map(os.fspath, paths), strict=True)
     write_lines(path, [f"{int(label)};{one_line(name)}" for label, name in rows])
@@ -133,7 +133,7 @@ def one_line(name: str) -> str:
 
 
 def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
-    """Writes lines of text as UTF-8, whole or not at all."""
+    """Writes lines of text as a UTF-8 file, as a whole or not at all."""
     with (
         replacing(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="\n") as file,

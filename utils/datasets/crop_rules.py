@@ -10,6 +10,9 @@ from utils.faces.alignment import align, crop
 from utils.faces.choice import weighted_areas
 from utils.faces.detections import Detections
 
+MODES = ("warp", "crop")
+FORMATS = ("jpg", "png")
+
 
 @dataclass(frozen=True)
 class CropRules:
@@ -37,9 +40,9 @@ class CropRules:
 
     def __post_init__(self):
         """Checks the values."""
-        if self.mode not in ("warp", "crop"):
+        if self.mode not in MODES:
             raise ValueError(f"crop mode {self.mode!r} is not warp or crop")
-        if self.format not in ("jpg", "png"):
+        if self.format not in FORMATS:
             raise ValueError(f"crop format {self.format!r} is not jpg or png")
         if self.size < 1 or self.margin < 0:
             raise ValueError(
@@ -49,7 +52,7 @@ class CropRules:
     def choose(self, faces: Detections, size: tuple[int, int]) -> tuple[str, int]:
         """Chooses the face of a photo: of the clear ones the largest, weighted to the centre.
 
-        A face of `second_look.CLEAR_SCORE` or more is clear. If none is, the best scored is chosen:
+        A face of `multi_scale.CLEAR_SCORE` or more is clear. If none is, the best scored is chosen:
         near the centre even a weak false face would win. For the weights see `weighted_areas`.
 
         Args:

@@ -6,8 +6,8 @@
         bar.update(count)
     rows = alignment.finish(portraits)
 
-It can be killed at any time and goes on where it stopped: crops are written whole or not at all,
-then noted in the report. Several processes may work on one folder if each takes the photos in
+It can be killed at any time and goes on where it stopped: a crop is written as a whole or not at all, then
+noted in the report. Several processes may work on one folder if each takes the photos in
 another order; one that finds a photo in the report passes it over.
 """
 
@@ -15,10 +15,13 @@ import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from utils.datasets.crop_rules import CropRules
 from utils.datasets.folders import Portrait
@@ -86,6 +89,69 @@ def crop_files(portraits: Iterable[Portrait], format: str) -> dict[str, str]:
         taken.add(name.casefold())
         files[portrait.file] = name
     return files
+
+
+def crop_folder(
+    datasets_path: str | os.PathLike, aligned_path: str | os.PathLike | None = None
+) -> Path:
+    """Returns the folder for the crops of a dataset.
+
+    Args:
+        datasets_path: folder of the dataset.
+        aligned_path: the folder asked for; None takes datasets_path with _aligned behind it.
+
+    Raises:
+        ValueError: the folder lies in the dataset's own, where it would count as a person.
+    """
+    source = Path(datasets_path).resolve()
+    if aligned_path is None:
+        return Path(f"{os.path.abspath(datasets_path)}_aligned")
+    target = Path(aligned_path).resolve()
+    if target == source or source in target.parents:
+        raise ValueError(f"aligned_path {target} lies in datasets_path: it would count as a person")
+    return Path(aligned_path)
+
+
+def align_dataset(
+    alignment: "DatasetAlignment",
+    portraits: Sequence[Portrait],
+    dropped: Iterable[Row],
+    detect_batch: Callable[[], Callable],
+    threads: int = 2,
+    chunk: int = 32,
+    random_order: bool = False,
+) -> list[Row]:
+    """Aligns the photos that are not aligned yet, with a progress bar; returns the rows of all photos.
+
+    Args:
+        alignment: into the folder of the crops.
+        portraits: all photos that should have a crop, in the order of a listing.
+        dropped: rows of photos that were not to be aligned.
+        detect_batch: returns the detector's function, list of images -> list of Detections; called only if a photo
+            is left to align.
+        threads: that read and write.
+        chunk: photos in work at once.
+        random_order: take the photos in an order of this process's own, so that several can share the work.
+    """
+    todo = alignment.unfinished(portraits)
+    print(f"{len(portraits) - len(todo):,} of {len(portraits):,} photos are done already")
+    if todo:
+        if random_order:  # no seed: each process must draw another order
+            todo = [todo[i] for i in np.random.default_rng().permutation(len(todo))]
+        _run_with_bar(alignment.run(todo, detect_batch(), threads, chunk), len(todo))
+    return alignment.finish(portraits, dropped)
+
+
+def _run_with_bar(counts: Iterable[int], total: int) -> None:
+    from tqdm import tqdm
+
+    start, done = time.perf_counter(), 0
+    with tqdm(total=total, unit="photo") as bar:
+        for count in counts:
+            done += count
+            bar.update(count)
+    seconds = time.perf_counter() - start
+    print(f"{done:,} photos in {seconds:.1f} s, {done / seconds:.1f} photos/s")
 
 
 class DatasetAlignment:

@@ -15,8 +15,10 @@ class DatasetError(ValueError):
 class Portrait(NamedTuple):
     """A photo of a person.
 
-    path: where it lies; file: the same below the dataset's folder, with "/", its name in reports;
-    person: folder or identity.
+    Attributes:
+        path: where it lies.
+        file: its path below the dataset's folder, with "/": its name in reports.
+        person: name of the folder, or the identity.
     """
 
     path: Path
@@ -25,10 +27,12 @@ class Portrait(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a dataset holds.
+    """The photos and people of a dataset.
 
-    portraits: sorted by person, then file; empty: people without photos; ignored: files that are no
-    photo of a person, and listed files that are missing; both sorted.
+    Attributes:
+        portraits: sorted by person, then file.
+        empty: people without photos, sorted.
+        ignored: files that are no photo of a person, and listed files that are missing, sorted.
     """
 
     portraits: list[Portrait]
@@ -37,16 +41,19 @@ class Listing(NamedTuple):
 
 
 def list_folders(root: str | os.PathLike) -> Listing:
-    """Finds the photos of a dataset that has a folder a person; hidden files are passed over.
+    """Finds the photos of a dataset with one folder for each person; hidden files are passed over.
 
-    A person's folder may have folders of its own.
+    A person's folder may have folders of its own. Files beside the people's folders are nobody's and are
+    reported as ignored; a gallery's folder, `utils.gallery.folder.scan`, takes their person from their name.
 
     Raises:
         DatasetError: there is no such folder.
     """
     root = Path(root)
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; put a folder of photos a person there")
+        raise DatasetError(
+            f"{root}: no such folder; put one folder of photos for each person there"
+        )
     portraits, empty, ignored = [], [], []
     for entry in sorted(root.iterdir(), key=lambda path: path.name):
         if entry.name.startswith("."):
@@ -64,7 +71,7 @@ def list_folders(root: str | os.PathLike) -> Listing:
 
 
 def _visible_files(folder: Path) -> list[str]:
-    """Sorted names of the files below a folder, with "/"."""
+    """Returns the sorted names of the files below a folder, with "/"."""
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -78,15 +85,15 @@ def _is_image(name: str) -> bool:
 
 
 def list_identities(root: str | os.PathLike, identities: str | os.PathLike) -> Listing:
-    """Finds the photos that a text file gives to people, a line `file identity` each, as CelebA's.
+    """Finds the photos that a text file gives to people, with lines `file identity` such as CelebA's.
 
     Args:
         root: folder of the photos; files are relative to it and may contain spaces.
         identities: the text file, UTF-8.
 
     Returns:
-        The listing, people sorted as their names, not as their numbers: a dataset written with a
-        folder a person keeps the order. Files that are missing are ignored.
+        The listing, with people sorted by name, not by number: the same dataset with one folder for each
+        person has the same order. Files that are missing are ignored.
 
     Raises:
         DatasetError: a file or line that cannot be used, or one photo given to two people.
@@ -133,7 +140,7 @@ def _identity_lines(path: Path) -> Iterable[tuple[str, str, str]]:
 
 
 def name_problem(file: str) -> str:
-    """Why a file's name cannot stand in a list of one path a line, UTF-8; empty if it can."""
+    """Returns why a file's name cannot stand in a UTF-8 list of one path per line; "" if it can."""
     if file.splitlines() != [file]:
         return "line break in the name; rename the file"
     try:

@@ -1,4 +1,4 @@
-"""What became of each photo of a dataset: a CSV that also tells an alignment what is done.
+"""The report of a dataset: a CSV that says what became of each photo, and an alignment what is done.
 
 While an alignment runs, rows are appended as photos are finished; several processes may do so at
 once. At the end the report is sorted. A run that was killed leaves its rows behind, at worst with
@@ -25,12 +25,22 @@ BAD_NAME = "bad name"
 
 
 class Row(NamedTuple):
-    """What became of a photo; all values are text, empty where they say nothing.
+    """What became of a photo; all values are text, "" where there is nothing to say.
 
-    file, person: of the portrait; result: `KEPT` or why the photo was dropped; detail: more about
-    that; crop: the file of the crop, below the folder of the report; faces: how many were found;
-    score, x1, y1, x2, y2: of the chosen face, pixels; stamp: length and time of the photo's file;
-    settings: what the alignment's settings are called.
+    Attributes:
+        file: of the portrait.
+        person: of the portrait.
+        result: `KEPT`, or why the photo was dropped.
+        detail: more about that.
+        crop: file of the crop, below the folder of the report.
+        faces: how many were found.
+        score: of the chosen face.
+        x1: left edge of its box, pixels.
+        y1: top edge.
+        x2: right edge.
+        y2: bottom edge.
+        stamp: length and time of the photo's file, see `crops.file_stamp`.
+        settings: name of the alignment's settings, see `crops.settings_name`.
     """
 
     file: str
@@ -49,7 +59,7 @@ class Row(NamedTuple):
 
 
 def write_report(path: str | os.PathLike, rows: Iterable[Row]) -> None:
-    """Writes a report with these rows, in their order; whole or not at all."""
+    """Writes a report with these rows, in their order, as a whole or not at all."""
     content = b"".join(map(_line, [Row._fields, *rows]))
     with replacing(path) as temporary:
         temporary.write_bytes(content)
@@ -60,7 +70,7 @@ class Report:
 
     Attributes:
         path: of the CSV.
-        rows: {file: Row}, the last of each photo, as last read.
+        rows: {file: Row}, the last row of each photo, as last read.
         crops: files of all crops that were ever kept since the report was last sorted.
     """
 
@@ -78,7 +88,7 @@ class Report:
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads what was added since, by this process or another one."""
+        """Reads the rows that this process or another one has added since the last time."""
         try:
             with open(self.path, "rb") as file:
                 status = os.fstat(file.fileno())
@@ -109,7 +119,7 @@ class Report:
 
 
 def _gap(file) -> bytes:
-    """What has to stand before new rows: the header, or the end of a line that was cut short."""
+    """Returns what has to stand before new rows: the header, or the end of a line that was cut short."""
     end = file.seek(0, os.SEEK_END)
     if not end:
         return _line(Row._fields)

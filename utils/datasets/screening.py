@@ -1,4 +1,4 @@
-"""Photos of a dataset that can be told useless without looking for a face."""
+"""Finds photos that cannot be used, before any detection: bad names, duplicates, one photo of two people."""
 
 import os
 from collections import defaultdict
@@ -15,7 +15,7 @@ from utils.images.image_files import read_image
 def screen(
     portraits: Sequence[Portrait], drop_duplicates: bool = True, threads: int = 2
 ) -> tuple[list[Portrait], list[Row]]:
-    """Drops photos whose names cannot be listed, and copies.
+    """Drops photos whose names cannot stand in a list, and copies of other photos.
 
     Args:
         portraits: in the order of a listing.
@@ -23,7 +23,7 @@ def screen(
         threads: that read.
 
     Returns:
-        The others, and the rows of those dropped; names that cannot be listed are escaped there.
+        The photos that stay, and the rows of the dropped ones, where names that cannot be listed are escaped.
     """
     problems = {p.file: problem for p in portraits if (problem := name_problem(p.file))}
     rows = [
@@ -45,7 +45,7 @@ def screen(
 
 
 def check_readable(portraits: Iterable[Portrait], threads: int = 2) -> Iterator[Row]:
-    """Decodes each photo; yields its row: kept, or unreadable and why."""
+    """Decodes the photos; yields the row of each: kept, or unreadable and why."""
     for photo in read_ahead(portraits, lambda portrait: read_image(portrait.path), threads):
         result = UNREADABLE if photo.error else KEPT
         yield Row(photo.source.file, photo.source.person, result, photo.error)
@@ -63,9 +63,9 @@ def find_copies(
         threads: that read.
 
     Returns:
-        copies: {file: the earlier file of the same person that it equals}; conflicts: {file: the
-        equal files, of whom at least one is another person's}: one of the two names is wrong, and
-        nothing tells which. No file is in both.
+        Two dicts without a common key. Copies: {file: the earlier file of the same person that it equals}.
+        Conflicts: {file: the files that it equals}, where a file belongs to two people; one of the names is
+        wrong, and nothing tells which.
     """
     copies, conflicts = {}, {}
     for group in _equal_files(portraits, threads):
@@ -78,7 +78,7 @@ def find_copies(
 
 
 def _equal_files(portraits: Sequence[Portrait], threads: int) -> list[list[Portrait]]:
-    """Groups of at least two portraits of equal content, each in the order given."""
+    """Returns groups of two or more portraits of equal content, each in the order given."""
 
     def read_or_none(function, path):
         try:
@@ -94,7 +94,7 @@ def _equal_files(portraits: Sequence[Portrait], threads: int) -> list[list[Portr
 
 
 def _groups(items: Iterable, keys: Iterable) -> list[list]:
-    """Groups of at least two items whose keys are equal and not None."""
+    """Returns groups of two or more items whose keys are equal and not None."""
     groups = defaultdict(list)
     for item, key in zip(items, keys, strict=True):
         if key is not None:

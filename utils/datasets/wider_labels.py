@@ -1,6 +1,4 @@
-"""Lists of labelled images: `cls_train.txt` (whose face it is), WIDER labels (where faces are)."""
-
-from __future__ import annotations
+"""Label files in WIDER FACE's format: where the faces of each image are."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -18,10 +16,13 @@ _FACE_LINE_LENGTHS = (4, 19, 20)
 
 
 class LabelledImage(NamedTuple):
-    """A photo and its faces.
+    """A photo and its N faces.
 
-    path str; boxes (N, 4) float32 xyxy pixels; landmarks (N, 5, 2) float32 pixels, zeros where they
-    are not labelled; has_landmarks (N,) bool.
+    Attributes:
+        path: of the image.
+        boxes: (N, 4) float32, xyxy pixels.
+        landmarks: (N, 5, 2) float32, pixels; zeros where they are not labelled.
+        has_landmarks: (N,) bool.
     """
 
     path: str
@@ -37,22 +38,21 @@ def read_wider_labels(
 ) -> list[LabelledImage]:
     """Reads a WIDER FACE label file with RetinaFace's landmarks.
 
-    `# relative/path.jpg`, then a line a face: `x y w h  x1 y1 v1 ... x5 y5 v5  blur`, or without
-    the blur, or only `x y w h`. A landmark coordinate of -1 says that the face's landmarks are not
+    A line `# relative/path.jpg`, then one line for each face: `x y w h  x1 y1 v1 ... x5 y5 v5  blur`, or
+    without the blur, or only `x y w h`. A landmark coordinate of -1 says that the face's landmarks are not
     labelled. The visibility flags and the blur are not kept.
 
     Args:
-        path: The label file.
-        image_root: Folder of the relative paths; without it, `images` beside the label file, or
-            the label file's folder if there is none.
-        problems: A list that takes the messages of impossible boxes, which are then left out;
+        path: the label file.
+        image_root: folder of the relative paths; None takes `label_root`.
+        problems: a list that takes the messages of impossible boxes, which are then left out;
             without it the first such box is an error.
 
     Returns:
-        A `LabelledImage` a photo, in the order of the file; N is 0 where no face is listed.
+        A `LabelledImage` for each photo, in the order of the file; N is 0 where no face is listed.
 
     Raises:
-        AnnotationError: The file is missing or empty, a line is no face, or a box has a width or
+        AnnotationError: the file is missing or empty, a line is no face, or a box has a width or
             height that is not positive or a number that is not finite; with file and line.
     """
     path = Path(path)
@@ -71,13 +71,13 @@ def read_wider_labels(
 
 
 def label_root(path: Path) -> Path:
-    """Returns the folder at which the relative paths of a label file start."""
+    """Returns the folder where relative paths of a label file start: `images` beside it, else its own."""
     images = path.parent / "images"
     return images if images.is_dir() else path.parent
 
 
 def _wider_blocks(path: Path) -> Iterable[tuple[str, list[tuple[int, str]]]]:
-    """Yields (image name, [(line number, face line)]) an image."""
+    """Yields (image name, [(line number, face line)]) for each image."""
     name, faces = None, []
     for number, line in numbered_lines(path):
         if line.startswith("#"):
@@ -134,11 +134,11 @@ def write_wider_labels(
     path: str | os.PathLike,
     items: Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
 ) -> None:
-    """Writes a label file that `read_wider_labels` reads back exactly; whole or not at all.
+    """Writes a label file that `read_wider_labels` reads back exactly, as a whole or not at all.
 
     Args:
-        path: The label file; its folder is made.
-        items: (image path, boxes, landmarks, has_landmarks) an image, as `LabelledImage`; paths
+        path: the label file; its folder is made.
+        items: (image path, boxes, landmarks, has_landmarks) of each image, as in `LabelledImage`; paths
             are written as they are, so give them relative to the image folder. Visibility and
             blur are written as 0.
     """

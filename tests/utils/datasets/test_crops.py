@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from utils.datasets.crop_rules import CropRules
-from utils.datasets.crops import DatasetAlignment, crop_files, settings_name
+from utils.datasets.crops import (
+    DatasetAlignment,
+    align_dataset,
+    crop_files,
+    crop_folder,
+    settings_name,
+)
 from utils.datasets.folders import Portrait, list_folders
 from utils.datasets.report import (
     DUPLICATE,
@@ -262,3 +268,48 @@ def test_a_face_that_cannot_be_cut_is_no_face(dataset, tmp_path):
 
     row = run(dataset, tmp_path / "out", Degenerate())["a/0.png"]
     assert row.result == NO_FACE and "coincide" in row.detail
+
+
+def test_align_dataset_aligns_what_is_left(dataset, tmp_path, capsys):
+    detector, portraits = FakeDetector(), list_folders(dataset).portraits[:-1]
+    built = []
+
+    def detect_batch():
+        built.append(1)
+        return detector.detect_batch
+
+    for _ in range(2):
+        alignment = DatasetAlignment(tmp_path / "out", RULES, {})
+        rows = align_dataset(alignment, portraits[1:], [Row("x", "x", DUPLICATE)], detect_batch)
+    assert [row.file for row in rows] == sorted([p.file for p in portraits[1:]] + ["x"])
+    # The unreadable photo is tried again, but the detector never sees it.
+    assert detector.seen == 10 and len(built) == 2
+    printed = capsys.readouterr().out
+    assert "0 of 11 photos are done already" in printed
+    assert "10 of 11 photos are done already" in printed
+    assert "\n1 photos in " in printed
+
+
+def test_align_dataset_without_work_builds_no_detector(tmp_path):
+    alignment = DatasetAlignment(tmp_path / "out", RULES, {})
+    assert align_dataset(alignment, [], [], lambda: pytest.fail("built")) == []
+
+
+def test_align_dataset_in_random_order_gives_the_same(dataset, tmp_path):
+    portraits = list_folders(dataset).portraits
+    for name, random_order in (("one", False), ("two", True)):
+        alignment = DatasetAlignment(tmp_path / name, RULES, {})
+        detect_batch = FakeDetector().detect_batch
+        align_dataset(
+            alignment, portraits, [], lambda d=detect_batch: d, chunk=2, random_order=random_order
+        )
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_the_folder_of_the_crops(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert crop_folder("photos") == tmp_path / "photos_aligned"
+    assert crop_folder("photos", "photos_2").name == "photos_2"
+    for inside in ("photos", "photos/crops"):
+        with pytest.raises(ValueError, match="lies in datasets_path"):
+            crop_folder("photos", inside)
