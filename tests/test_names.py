@@ -30,11 +30,15 @@ EXPORTS = [
         ("utils.config", "cfg_mnet"),
         ("utils.config", "cfg_re50"),
         ("utils.gallery", "Gallery"),
+        ("utils.lfw_metrics", "best_threshold"),
+        ("utils.lfw_metrics", "equal_error_rate"),
         ("utils.lfw_metrics", "evaluate"),
+        ("utils.lfw_metrics", "tar_at_far"),
         ("utils.mtcnn", "Mtcnn"),
         ("utils.weights", "load_weights"),
         ("utils.weights", "save_weights"),
         ("utils.widerface_metrics", "evaluate"),
+        ("utils.widerface_metrics", "evaluate_arrays"),
     ],
 )
 def test_name_is_where_users_look_for_it(module, name):

@@ -1,5 +1,6 @@
-"""The original's name of `utils.evaluation.lfw_metrics`."""
+"""The original's name of `utils.evaluation.lfw_metrics` and of what it measures by."""
 
-from utils.evaluation.lfw_metrics import evaluate
+from utils.evaluation.lfw_metrics import distance, evaluate
+from utils.evaluation.roc import best_threshold, equal_error_rate, tar_at_far
 
-__all__ = ["evaluate"]
+__all__ = ["best_threshold", "distance", "equal_error_rate", "evaluate", "tar_at_far"]

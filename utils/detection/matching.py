@@ -72,7 +72,10 @@ def _with_padding(boxes, landmarks, has_landmarks):
 
 
 def _pairwise_iou(boxes, anchors):
-    """(N, 4) and (A, 4) -> (A, N)."""
+    """Returns the (A, N) IoU of N faces and A anchors.
+
+    See also `utils.faces.boxes.iou`, the same in NumPy. Here it is part of the training's graph.
+    """
     x1, y1, x2, y2 = tf.unstack(boxes, axis=1)
     shared = _overlap(x1, x2, anchors[:, 0::2]) * _overlap(y1, y2, anchors[:, 1::2])
     area = tf.nn.relu(x2 - x1) * tf.nn.relu(y2 - y1)

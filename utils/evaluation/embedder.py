@@ -240,7 +240,9 @@ def cached_embedder(
         detector=(lambda: build_detector(settings)) if detector else None,
         detector_key=detector_key(settings) if detector else None,
         mirror=settings["flip"],
-        folder=(settings["cache_dir"] or cache_folder()) if settings["use_cache"] else None,
+        folder=(settings["cache_dir"] or cache_folder("embeddings"))
+        if settings["use_cache"]
+        else None,
         chunk=settings["batch_size"],
     )
 

@@ -40,6 +40,9 @@ def _overlap(a_low: np.ndarray, a_high: np.ndarray, b_low: np.ndarray, b_high: n
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every pair.
 
+    See also `utils.detection.matching`, the same in TensorFlow within the training's graph, and
+    `utils.evaluation.widerface_metrics.overlaps`, in whole pixels as WIDER FACE's own tool counts them.
+
     Args:
         a: (A, 4) xyxy.
         b: (B, 4) xyxy in the same unit.

@@ -102,6 +102,9 @@ def person_of(path: Path) -> str:
 def scan(folder: str | os.PathLike) -> tuple[list[tuple[Path, str]], list[Problem]]:
     """Lists the photos of a folder.
 
+    A photo right in the folder counts, too, for the person of its name; `utils.datasets.folders.list_folders`
+    ignores such files, because a training set has one folder for each person.
+
     Returns:
         (path, person) of each photo, sorted by path; and those whose name cannot be one.
 

@@ -102,3 +102,55 @@ def test_code_digest_in_an_installed_package(tmp_path):
         return done.stdout
 
     assert now("x = 1") == now("x = 1") != now("x = 2")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "facenet",
+        "nets.backbones",
+        "nets.mobilefacenet",
+        "nets.normalization",
+        "utils.engine.engine",
+        "utils.evaluation.embedder",
+        "utils.faces.alignment",
+        "utils.faces.choice",
+        "utils.faces.photo_stream",
+        "utils.images.image_files",
+        "utils.images.placement",
+        "utils.weights.loading",
+    ],
+)
+def test_code_of_an_embedding_is_covered(module):
+    assert_covered(module, ("facenet", "utils.evaluation.embedder"))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "nets.mtcnn",
+        "nets.retinaface",
+        "retinaface",
+        "utils.config",
+        "utils.detection.anchors",
+        "utils.detection.box_coding",
+        "utils.detection.mtcnn",
+        "utils.detection.nms",
+        "utils.images.placement",
+    ],
+)
+def test_code_of_a_detection_is_covered(module):
+    assert_covered(module, ("retinaface", "utils.detection.mtcnn"))
+
+
+def assert_covered(module, roots):
+    """Changes a module in a copy of the project; the digest of the code must change with it."""
+    path = digests.PROJECT / f"{module.replace('.', '/')}.py"
+    read_bytes = Path.read_bytes
+    before = code_digest(roots)
+    with pytest.MonkeyPatch.context() as patch:
+        code_digest.cache_clear()
+        patch.setattr(Path, "read_bytes", lambda p: read_bytes(p) + (b"\n" if p == path else b""))
+        after = code_digest(roots)
+    code_digest.cache_clear()
+    assert after != before
