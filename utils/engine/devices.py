@@ -4,6 +4,12 @@ import contextlib
 import os
 import sys
 from collections import Counter
+from glob import glob
+from importlib import metadata
+from importlib.util import find_spec
+
+# Nvidia's driver, AMD's, and that of Windows' Linux subsystem
+_GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 def choose_strategy(train_gpu=None):
@@ -55,8 +61,34 @@ def worker_shard():
     return first + resolver.task_id, workers
 
 
+def has_gpu() -> bool:
+    """Returns whether TensorFlow finds a GPU.
+
+    Its import takes seconds, so it is asked only where it is loaded already, or where the system shows a device that
+    it could run on.
+    """
+    if "tensorflow" not in sys.modules and not (_shows_gpu() and find_spec("tensorflow")):
+        return False
+    with _silent_stderr():
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _shows_gpu() -> bool:
+    """Returns whether the system has a device file of a GPU, or Apple's plugin is installed."""
+    if any(glob(pattern) for pattern in _GPU_FILES):
+        return True
+    try:
+        return bool(metadata.version("tensorflow-metal"))
+    except metadata.PackageNotFoundError:
+        return False
+
+
 def device_name() -> str:
     """Returns "CPU", or the names of the GPUs that TensorFlow sees, such as "2 x Tesla T4"."""
+    if not has_gpu():
+        return "CPU"
     with _silent_stderr():  # TensorFlow's start prints ten lines that no setting of its own stops
         import tensorflow as tf
 

@@ -5,11 +5,19 @@ On a CPU the network is converted to LiteRT (`utils.engine.litert`), on a GPU it
 
 import logging
 import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.engine.litert import compile_litert
+from utils.engine.conversion import fingerprint
+from utils.engine.devices import has_gpu
+from utils.engine.litert import Interpreters
 from utils.engine.quantization import check_precision
+from utils.engine.source import Source
+
+if TYPE_CHECKING:
+    import keras
 
 ENGINES = ("auto", "keras", "litert")
 # Pixels of one run. LiteRT is no faster on many small images than on a few, and slower once their
@@ -25,16 +33,31 @@ class Engine:
 
     Attributes:
         name: "litert" or "keras", what it runs on.
+        facts: JSON values about the network: "shape" of its input, and what its builder says of it.
     """
 
-    def __init__(self, name, run, input_shape, pixels):
-        """Takes `run`, (n, H, W, C) -> tuple of (n, ...) arrays, and the pixels of one run."""
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[np.ndarray], tuple[np.ndarray, ...]],
+        facts: Mapping[str, Any],
+        pixels: int,
+    ):
+        """Takes what runs a batch.
+
+        Args:
+            name: "litert" or "keras".
+            run: (n, H, W, C) float32 -> tuple of (n, ...) float32.
+            facts: has "shape", (None, H, W, C) of the input, H and W None for any.
+            pixels: of all images of one run; a larger batch is run in parts.
+        """
         self.name = name
+        self.facts = facts
         self._run = run
-        self._input_shape = tuple(input_shape)
+        self._input_shape = tuple(facts["shape"])
         self._pixels = pixels
 
-    def __call__(self, batch):
+    def __call__(self, batch: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """Runs the network in inference mode.
 
         Args:
@@ -60,7 +83,7 @@ class Engine:
                 outputs = tuple(np.concatenate(part) for part in zip(*parts, strict=True))
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def _check_shape(self, shape):
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
         wanted = self._input_shape
         fits = len(shape) == len(wanted) and all(
             want in (None, got) for want, got in zip(wanted[1:], shape[1:], strict=True)
@@ -70,12 +93,20 @@ class Engine:
             raise ValueError(f"the network takes a batch of shape (N, {text}), not {tuple(shape)}")
 
 
-def compile_engine(model, engine="auto", threads=None, sizes=2, precision="float32"):
-    """Compiles a network for inference.
+def compile_engine(
+    network: "Source | keras.Model",
+    engine: str = "auto",
+    threads: int | None = None,
+    sizes: int = 2,
+    precision: str = "float32",
+) -> Engine:
+    """Makes a network ready for inference.
+
+    TensorFlow is imported only where the network has to be built, or runs on it.
 
     Args:
-        model: a functional or sequential Keras model with one input (B, H, W, C); H and W may be
-            None. Its layers must read their weights through Keras, as `nets.layers` does.
+        network: a Source, or a functional or sequential Keras model with one input (B, H, W, C); H and W may be None.
+            Its layers must read their weights through Keras, as `nets.layers` does.
         engine: "keras" for a `tf.function`, "litert" for LiteRT, or "auto": LiteRT on a CPU if
             it is installed and can run the network, else the `tf.function`.
         threads: CPU threads of LiteRT; None for all that this process may use.
@@ -93,43 +124,52 @@ def compile_engine(model, engine="auto", threads=None, sizes=2, precision="float
             model of several inputs.
         ValueError: engine "litert" or a lower precision was asked for and cannot be run.
     """
-    import tensorflow as tf
-
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is not one of {', '.join(ENGINES)}")
     check_precision(precision)
     lower = precision != "float32"
     if lower and engine == "keras":
         raise ValueError(f"precision {precision} needs engine litert or auto, not keras")
-    if len(model.inputs) != 1:
-        raise ValueError(f"an engine takes one input, {model.name!r} has {len(model.inputs)}")
-    input_shape = model.inputs[0].shape
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    source = network if isinstance(network, Source) else _source_of(network)
+    on_gpu = engine != "litert" and has_gpu()
     if engine == "litert" or lower or (engine == "auto" and not on_gpu):
+        source.prepare(
+            precision
+        )  # outside of `try`: its errors are about the weights, not about LiteRT
         threads = threads or _usable_cores()
         try:
-            run = compile_litert(model, threads, sizes, precision)
-            return Engine("litert", run, input_shape, threads * LITERT_PIXELS_PER_THREAD)
+            compiled = source.compiled(precision)
+            run = Interpreters(compiled.content, threads, sizes)
+            return Engine("litert", run, compiled.facts, threads * LITERT_PIXELS_PER_THREAD)
         except Exception as error:  # The converter and the interpreter raise types of their own.
-            reason = f"LiteRT cannot run {model.name!r}: {_first_line(error)}"
+            reason = f"LiteRT cannot run {source.title!r}: {_first_line(error)}"
             if engine == "litert" or lower:
                 raise ValueError(reason) from error
             _log.warning("%s; it runs slower, on TensorFlow", reason)
-    return Engine("keras", _keras_runner(model, on_gpu), input_shape, KERAS_PIXELS)
+    model, facts = source.built()
+    facts = {**facts, "shape": list(model.inputs[0].shape)}
+    return Engine("keras", _keras_runner(model, on_gpu), facts, KERAS_PIXELS)
 
 
-def _usable_cores():
+def _source_of(model: "keras.Model") -> Source:
+    """Returns the Source of a Keras model that is there already."""
+    if len(model.inputs) != 1:
+        raise ValueError(f"an engine takes one input, {model.name!r} has {len(model.inputs)}")
+    return Source(model.name, fingerprint(model), lambda: (model, {}))
+
+
+def _usable_cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"no module {error.name}, pip install ai-edge-litert"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _keras_runner(model, pad):
+def _keras_runner(model: "keras.Model", pad: bool) -> Callable:
     """Returns the network as one `tf.function`; `pad` rounds batches up to a power of two."""
     import keras
     import tensorflow as tf

@@ -10,8 +10,8 @@ from keras import layers
 
 from nets.layers import BatchNormalization, PReLU, UpsampleLike
 from nets.mtcnn import pnet
+from utils.engine import conversion
 from utils.engine import engine as engine_module
-from utils.engine import litert
 from utils.engine.engine import Engine, compile_engine
 
 TOLERANCE = 1e-4
@@ -117,10 +117,10 @@ def test_large_batches_run_in_parts():
         return (batch.sum(axis=(1, 2, 3)),)
 
     batch = random_batch(7, 2, 5, 3)
-    sums = Engine("keras", run, (None, 2, 5, 3), pixels=30)(batch)
+    sums = Engine("keras", run, {"shape": (None, 2, 5, 3)}, pixels=30)(batch)
     np.testing.assert_array_equal(sums, batch.sum(axis=(1, 2, 3)))
     assert counts == [3, 3, 1]
-    Engine("keras", run, (None, 2, 5, 3), pixels=1)(batch)
+    Engine("keras", run, {"shape": (None, 2, 5, 3)}, pixels=1)(batch)
     assert counts[3:] == [1] * 7
 
 
@@ -163,14 +163,14 @@ def wide():
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 15, 3), (1, 16, 16, 1), (2, 16, 16)])
 def test_wrong_batch_shape_is_an_error(shape):
-    run = Engine("keras", None, (None, 16, 16, 3), pixels=1)
+    run = Engine("keras", None, {"shape": (None, 16, 16, 3)}, pixels=1)
     with pytest.raises(ValueError, match=r"shape \(N, 16, 16, 3\), not \(.*\)"):
         run(np.zeros(shape))
 
 
 def test_empty_image_is_an_error():
     with pytest.raises(ValueError, match=r"shape \(N, any, any, 3\), not \(1, 0, 5, 3\)"):
-        Engine("keras", None, (None, None, None, 3), pixels=1)(np.zeros((1, 0, 5, 3)))
+        Engine("keras", None, {"shape": (None, None, None, 3)}, pixels=1)(np.zeros((1, 0, 5, 3)))
 
 
 def test_bad_arguments_are_errors():
@@ -190,13 +190,13 @@ def unconvertible(model):
 
 
 def test_auto_falls_back_with_one_line(monkeypatch, caplog):
-    monkeypatch.setattr(litert, "convert", unconvertible)
+    monkeypatch.setattr(conversion, "convert", unconvertible)
     model = recogniser()
     with caplog.at_level(logging.WARNING):
         run = compile_engine(model)
     assert run.name == "keras"
-    assert len(caplog.messages) == 1
-    assert "'recogniser': no kernel" in caplog.messages[0] and "\n" not in caplog.messages[0]
+    assert len(caplog.messages) == 2  # that it is converted, and what came of it
+    assert "'recogniser': no kernel" in caplog.messages[1] and "\n" not in caplog.messages[1]
     batch = random_batch(2, 16, 16, 3)
     check_same(run(batch), model, batch)
     with pytest.raises(ValueError, match="LiteRT cannot run 'recogniser': no kernel"):

@@ -6,7 +6,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from keras import layers
 
-from utils.engine.litert import Interpreters, convert
+from utils.engine.conversion import convert
+from utils.engine.litert import Interpreters
 from utils.engine.quantization import quantize, round_to_int8
 
 

@@ -1,0 +1,125 @@
+"""Where a network comes from: its compiled form if that is at hand, else its builder."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.engine import conversion, quantization
+from utils.engine.compiled import Compiled, cached_path, keep_in_cache, read_compiled
+from utils.engine.litert import Interpreters
+from utils.files.digests import digest
+
+if TYPE_CHECKING:
+    import keras
+
+# What the name of a compiled network that lies beside its weights ends with.
+ENDINGS = {"float32": ".tflite", "float16": ".float16.tflite", "int8": ".int8.tflite"}
+
+_log = logging.getLogger(__name__)
+
+
+class Source:
+    """A network that is built in Keras only when somebody needs that.
+
+    Several threads may share it.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        name: str,
+        build: Callable[[], tuple["keras.Model", Mapping[str, Any]]],
+        beside: Path | None = None,
+    ):
+        """Takes the way to the network.
+
+        Args:
+            title: what to call the network in a message.
+            name: equal only for networks that compute the same: of weights, settings and code.
+            build: returns the Keras model and JSON facts that are kept with its compiled form.
+            beside: path without ending of compiled forms that may come along with the weights.
+        """
+        self.title = title
+        self.name = name
+        self._build = build
+        self._beside = beside
+        self._built: tuple[keras.Model, Mapping[str, Any]] | None = None
+        self._found: dict[str, Compiled] = {}
+        self._lock = threading.RLock()
+
+    def built(self) -> tuple["keras.Model", Mapping[str, Any]]:
+        """Returns the Keras model and its facts; builds them at the first call."""
+        with self._lock:
+            if self._built is None:
+                self._built = self._build()
+            return self._built
+
+    def prepare(self, precision: str) -> None:
+        """Builds the Keras model if no compiled form serves; raises what the builder raises."""
+        if self._find(precision) is None and self._find("float32") is None:
+            self.built()
+
+    def compiled(self, precision: str = "float32") -> Compiled:
+        """Returns the network for LiteRT: as found, else converted, checked and kept in the cache.
+
+        Args:
+            precision: of the weights, one of `quantization.PRECISIONS`.
+
+        Raises:
+            ModuleNotFoundError: ai-edge-litert is not installed.
+            RuntimeError: the converted network does not answer as the Keras model does.
+            Exception: whatever the converter raises for a layer that it does not know.
+        """
+        found = self._find(precision)
+        if found is None:
+            made = self._convert() if precision == "float32" else self._quantize(precision)
+            name = self._name(precision)
+            found = keep_in_cache(made._replace(facts={**made.facts, "name": name}))
+            self._found[precision] = found
+        return found
+
+    def _name(self, precision: str) -> str:
+        return digest(json.dumps([self.name, precision]).encode()).hex()
+
+    def _find(self, precision: str) -> Compiled | None:
+        """Returns a compiled form that lies beside the weights or in the cache."""
+        if precision not in self._found:
+            name = self._name(precision)
+            places = [cached_path(name)]
+            if self._beside is not None:
+                places.insert(0, Path(f"{self._beside}{ENDINGS[precision]}"))
+            found = next(filter(None, (read_compiled(place, name) for place in places)), None)
+            if found is None:
+                return None
+            self._found[precision] = found
+        return self._found[precision]
+
+    def _convert(self) -> Compiled:
+        model, facts = self.built()
+        shape = model.inputs[0].shape
+        import ai_edge_litert.interpreter  # noqa: F401  Fail before the conversion, not after it.
+
+        _log.warning("%s: is converted for this CPU, once", self.title)
+        content = conversion.convert(model)
+        conversion.check_alike(
+            lambda images: conversion.keras_outputs(model, images),
+            Interpreters(content, 1, 1),
+            shape,
+            conversion.TOLERANCES["float32"],
+        )
+        return Compiled(content, {**facts, "shape": list(shape)})
+
+    def _quantize(self, precision: str) -> Compiled:
+        whole = self.compiled()
+        content = whole.content if isinstance(whole.content, bytes) else whole.content.read_bytes()
+        made = quantization.quantize(content, precision)
+        conversion.check_alike(
+            Interpreters(content, 1, 1),
+            Interpreters(made, 1, 1),
+            whole.facts["shape"],
+            conversion.TOLERANCES[precision],
+        )
+        return Compiled(made, whole.facts)
