@@ -1,7 +1,5 @@
 """Fonts of the system that have the characters of a text."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator
@@ -9,9 +7,8 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
+from anyascii import anyascii
 from PIL import ImageFont, features
-
-from utils.pictures.transliteration import to_ascii
 
 # Tried first, by file name in the system's font folders; between them they cover most scripts.
 _FONTS = (
@@ -36,22 +33,22 @@ def typeset(text: str, size: float) -> tuple[str, ImageFont.FreeTypeFont]:
     """Finds a font for a text.
 
     Args:
-        text: In any script.
-        size: Of the font in pixels.
+        text: in any script.
+        size: of the font in pixels.
 
     Returns:
-        The text, on one line, and a font that has its characters. If no font of the system has
-        them all, the text spelt in ASCII, and Pillow's own font.
+        The text on one line, and a font that has its characters. If no font of the system has them
+        all, the text is spelt in ASCII by its sound, and the font is Pillow's own.
     """
     text = " ".join(text.split())
-    # A caption's figures change with every picture; what decides the font does not.
+    # A caption's figures change with every picture, but only the other characters need a search.
     name = _font_name("".join(sorted({c for c in text if not c.isascii()})))
-    return text if name else to_ascii(text), _font(name, max(1, round(size)))
+    return text if name else anyascii(text), _font(name, max(1, round(size)))
 
 
 @lru_cache(maxsize=1024)
 def _font_name(characters: str) -> str | None:
-    """The first font that is installed and has all the characters, if any."""
+    """Returns the first installed font that has all the characters, or None."""
     if not features.check("raqm") and any(ord(c) in _RIGHT_TO_LEFT for c in characters):
         return None  # Pillow would write it from left to right, the letters not joined
     for name in chain(_FONTS, _system_fonts() if characters else ()):
@@ -75,7 +72,10 @@ def _font(name: str | None, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=1)
 def _system_fonts() -> tuple[str, ...]:
-    """Paths of all fonts but those of last resort, whose glyphs say nothing; regular ones first."""
+    """Returns the paths of all fonts, regular ones first.
+
+    Fonts of last resort are left out, as their glyphs say nothing.
+    """
     found = [
         path
         for folder in _font_folders()
@@ -86,6 +86,11 @@ def _system_fonts() -> tuple[str, ...]:
 
 
 def _font_folders() -> Iterator[Path]:
+    """Yields the folders where the system and the user keep fonts.
+
+    matplotlib can list fonts, too, but takes half a second to import and would become a need of
+    drawing a box.
+    """
     home = Path.home()
     if sys.platform == "win32":
         yield Path(os.environ.get("WINDIR", r"C:\Windows"), "Fonts")

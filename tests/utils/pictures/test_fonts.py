@@ -17,7 +17,35 @@ def no_fonts(monkeypatch):
 
 def test_without_fonts_the_text_is_ascii(no_fonts):
     text, font = fonts.typeset("Zoë \n 李 0.5", 12)
-    assert text == "Zoe u674E 0.5" and font.getlength(text) > 40
+    assert text == "Zoe Li 0.5" and font.getlength(text) > 40
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("Ann-2 O'Neil", "Ann-2 O'Neil"),
+        ("Zoë Çelik", "Zoe Celik"),
+        ("Zoe\u0308", "Zoe"),
+        ("Łukasz Øst", "Lukasz Ost"),
+        ("Иван", "Ivan"),
+        ("Ольга", "Ol'ga"),
+        ("Ελένη", "Eleni"),
+        ("გიორგი", "giorgi"),
+        ("राज", "raj"),
+        ("さくら カタ", "sakura kata"),
+        ("محمد", "mhmd"),
+        ("李明", "LiMing"),
+        ("🙂", ":slight_smile:"),
+    ],
+)
+def test_a_name_is_spelt_by_its_sound(no_fonts, text, expected):
+    assert fonts.typeset(text, 12)[0] == expected
+
+
+def test_names_in_ascii_stay_apart(no_fonts):
+    names = ["李明", "王明", "明", "김", "이"]
+    assert len({fonts.typeset(name, 12)[0] for name in names}) == len(names)
 
 
 def test_ascii_needs_no_search(no_fonts):
