@@ -3,8 +3,9 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 class Stopwatch:
@@ -72,13 +73,20 @@ class Stopwatch:
         return "\n".join([*rows, f"  {'total':<{width}} {self.seconds:8.2f} s"])
 
 
-def seconds_per_call(call, times):
-    """Returns the mean seconds of a call, after one that does not count."""
+def seconds_per_call(call: Callable[[], Any], times: int) -> float:
+    """Returns the mean seconds of a call over `times` calls, after one that does not count."""
     call()
     start = time.perf_counter()
     for _ in range(times):
         call()
     return (time.perf_counter() - start) / times
+
+
+def speeds(calls: Mapping[str, Callable[[], Any]], times: int) -> Iterator[str]:
+    """Yields for each named call a line with its milliseconds and calls per second."""
+    for name, call in calls.items():
+        seconds = seconds_per_call(call, times)
+        yield f"{name}: {1000 * seconds:.2f} ms, {1 / seconds:.1f} FPS"
 
 
 class FrameRate:

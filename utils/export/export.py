@@ -1,4 +1,4 @@
-"""Exports the networks of predict.py: what each file says of itself, and its check against Keras.
+"""Exports networks: what each file says of itself, and its check against Keras.
 
 The check runs photos through the exported file and through the way that the wrappers go: NumPy
 before and after the Keras network.
@@ -6,6 +6,7 @@ before and after the Keras network.
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from nets.normalization import normalize
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode_boxes, decode_landmarks
 from utils.detection.mtcnn import WEIGHT_FILES
-from utils.export.formats import RUNTIMES, SUFFIXES, open_exported, runtime, write_exported
+from utils.export.formats import RUNTIMES, SUFFIXES, Run, open_exported, runtime, write_exported
 from utils.export.serving import serve_mtcnn, serve_recognizer, serve_retinaface
 from utils.faces.alignment import ARCFACE_TEMPLATE
 from utils.files.atomic_file import replacing
@@ -57,6 +58,33 @@ class Subject:
     facts: Mapping
 
 
+def subjects(
+    facenet,
+    detector,
+    photos: Sequence[np.ndarray],
+    size: tuple[int, int] | None = None,
+) -> Iterator[Subject]:
+    """Yields the networks to export: the recogniser, then those of the detector.
+
+    Args:
+        facenet: a `Facenet` without detector; None for no recogniser.
+        detector: a `Retinaface`, or the folder with det1-3.npy for MTCNN's three networks; None for
+            no detector.
+        photos: (H, W, 3) uint8 RGB, to check each network with.
+        size: (height, width) that the exported RetinaFace takes; None for any.
+
+    Raises:
+        ValueError: see `retinaface_subject`.
+        FileNotFoundError: MTCNN's weights are not in the folder.
+    """
+    if facenet is not None:
+        yield recognizer_subject(facenet, photos)
+    if isinstance(detector, str | os.PathLike):
+        yield from mtcnn_subjects(detector, photos)
+    elif detector is not None:
+        yield retinaface_subject(detector, photos, size)
+
+
 def recognizer_subject(facenet, photos: Sequence[np.ndarray]) -> Subject:
     """Returns the network of a `Facenet` without detector; the photos serve as crops."""
     height, width = facenet.input_shape[:2]
@@ -79,7 +107,9 @@ def recognizer_subject(facenet, photos: Sequence[np.ndarray]) -> Subject:
     )
 
 
-def retinaface_subject(retinaface, photos: Sequence[np.ndarray], size=None) -> Subject:
+def retinaface_subject(
+    retinaface, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None
+) -> Subject:
     """Returns the network of a `Retinaface`.
 
     Args:
@@ -88,7 +118,7 @@ def retinaface_subject(retinaface, photos: Sequence[np.ndarray], size=None) -> S
         size: (height, width) that the exported network takes; None for any.
 
     Raises:
-        ValueError: a size that is no multiple of STRIDE.
+        ValueError: a side of `size` is not a multiple of STRIDE.
     """
     if size is not None and any(side % STRIDE for side in size):
         raise ValueError(f"input_shape {list(size)}: multiples of {STRIDE} expected")
@@ -127,7 +157,7 @@ def retinaface_subject(retinaface, photos: Sequence[np.ndarray], size=None) -> S
     return Subject(model, batches, expected, facts)
 
 
-def mtcnn_subjects(folder, photos: Sequence[np.ndarray]) -> Iterator[Subject]:
+def mtcnn_subjects(folder: str | os.PathLike, photos: Sequence[np.ndarray]) -> Iterator[Subject]:
     """Yields P-, R- and O-Net with the weights det1-3.npy of a folder."""
     builders, sides = (pnet, rnet, onet), (None, 24, 48)
     for build, name, side in zip(builders, WEIGHT_FILES, sides, strict=True):
@@ -158,7 +188,7 @@ def mtcnn_subjects(folder, photos: Sequence[np.ndarray]) -> Iterator[Subject]:
         yield Subject(served, batches, expected, facts)
 
 
-def _input_facts(weights, normalization):
+def _input_facts(weights: str | os.PathLike, normalization: str) -> dict:
     return {
         "weights": Path(weights).name,
         "weights_digest": digest(weights).hex() if Path(weights).is_file() else None,
@@ -167,19 +197,21 @@ def _input_facts(weights, normalization):
     }
 
 
-def _detector_batch(photo, size):
+def _detector_batch(photo: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     if size is not None:
         return letterbox(photo, size)[0][None].astype(np.float32)
     fitted = fit_within(photo, _CHECKED_SIZE, enlarge=False)[0]
     return pad_to_multiple(fitted, STRIDE)[None].astype(np.float32)
 
 
-def export(subject: Subject, folder, kind: str, precision: str = "float32") -> Iterator[str]:
-    """Writes a network and, beside it, a JSON file of its facts; yields lines that say so.
+def export(
+    subject: Subject, folder: str | os.PathLike, kind: str, precision: str = "float32"
+) -> Iterator[str]:
+    """Writes a network and, beside it, a JSON file of its facts; yields lines that say where.
 
     Args:
-        subject: what to write.
-        folder: where.
+        subject: the network.
+        folder: where the files go.
         kind: "tflite", "onnx" or "saved_model".
         precision: of the weights, TFLite only.
 
@@ -219,7 +251,7 @@ def export(subject: Subject, folder, kind: str, precision: str = "float32") -> I
         yield f"  not checked: pip install {RUNTIMES[kind]}"
 
 
-def differences(run, subject: Subject) -> dict[str, float]:
+def differences(run: Run, subject: Subject) -> dict[str, float]:
     """Returns the largest difference of each result from the expected one, NaN for NaN.
 
     It is relative where the expected value exceeds 1: a box that large reaches beyond the image.
@@ -239,10 +271,10 @@ def differences(run, subject: Subject) -> dict[str, float]:
     return largest
 
 
-def _listed(found):
+def _listed(found: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.1e}" for name, value in found.items())
 
 
-def _bytes(path):
+def _bytes(path: Path) -> int:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)

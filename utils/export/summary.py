@@ -1,12 +1,66 @@
-"""Cost of a network, counted from its layers."""
+"""What a network is made of, and what it costs."""
 
 import math
+from collections.abc import Iterator
 
+import keras
 from keras import layers
 
+from nets.facenet import facenet
+from nets.retinaface import RetinaFace
+from utils.config import cfg_mnet, cfg_re50
 
-def flops(model):
-    """Counts the floating-point operations of one image through a network.
+_USUAL_SIZE = (640, 640)  # height, width of the detector's input
+
+
+def networks(
+    backbone: str | None = None, detector_backbone: str | None = None, shape: tuple | None = None
+) -> Iterator[keras.Model]:
+    """Yields the recognition network and RetinaFace, with random weights.
+
+    Args:
+        backbone: a name of nets/backbones.py; None: "arcface_mobilefacenet".
+        detector_backbone: "mobilenet" or "resnet50"; None: "mobilenet".
+        shape: height and width of the detector's input, see `input_size`; None: 640, 640.
+
+    Raises:
+        ValueError: an unknown backbone, or a shape that is none.
+    """
+    height, width = input_size(shape) or _USUAL_SIZE
+    yield facenet(backbone=backbone or "arcface_mobilefacenet")
+    cfg = cfg_re50 if detector_backbone == "resnet50" else cfg_mnet
+    yield RetinaFace(cfg, input_shape=(height, width, 3))
+
+
+def input_size(shape: list | tuple | None) -> tuple[int, int] | None:
+    """Returns height and width of a setting `detector_input_shape`; None for None.
+
+    Raises:
+        ValueError: it is not a list of at least height and width.
+    """
+    if shape is None:
+        return None
+    if not isinstance(shape, list | tuple) or len(shape) < 2:
+        example = "height, width, 3 expected, such as 640,640,3"
+        raise ValueError(f"detector_input_shape {shape!r}: {example}")
+    return shape[0], shape[1]
+
+
+def print_summary(model: keras.Model) -> None:
+    """Prints the layers of a network, and how many layers, parameters and FLOPs it has.
+
+    Raises:
+        ValueError: the size of a feature map is not known.
+    """
+    model.summary(line_length=110)
+    print(
+        f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters, "
+        f"{flops(model) / 1e9:.3f} GFLOPs at {model.input_shape[1]}x{model.input_shape[2]}\n"
+    )
+
+
+def flops(model: keras.Model) -> int:
+    """Returns the number of floating-point operations of one image through a network.
 
     A multiplication and an addition count as two, as is usual. Convolutions and dense layers, with
     their biases, are counted; normalisation is folded into them when a network runs, and
@@ -15,16 +69,13 @@ def flops(model):
     Args:
         model: a Keras model of fixed input size.
 
-    Returns:
-        int.
-
     Raises:
         ValueError: the size of a feature map is not known.
     """
     return sum(_layer_flops(layer) for layer in model.layers)
 
 
-def _layer_flops(layer):
+def _layer_flops(layer: keras.Layer) -> int:
     if not isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
         return 0
     shape = layer.output.shape[1:]

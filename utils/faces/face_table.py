@@ -1,9 +1,9 @@
-"""Tables of faces found in photos: CSV and JSON, an entry a face."""
+"""Tables of the faces of photos: CSV and JSON, one entry per face."""
 
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from utils.files.atomic_file import replacing
 
 Record = dict[str, Any]
 
-_COLUMNS = ("file", "face", "x1", "y1", "x2", "y2", "score")
+_BOX = ("x1", "y1", "x2", "y2")
+_POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+_LANDMARKS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 
 
 def records(photo: Photo) -> list[Record]:
-    """What is known of each face of a photo before it has a name.
+    """Returns what is known of each face of a photo before it has a name.
 
     Returns:
         Dicts of file, face (its number, from 1, best score first), box (x1, y1, x2, y2 in pixels)
@@ -32,41 +34,60 @@ def records(photo: Photo) -> list[Record]:
 
 
 def write_csv(
-    path: str | os.PathLike, faces: Sequence[Mapping[str, Any]], columns: Sequence[str]
+    path: str | os.PathLike, faces: Iterable[Mapping[str, Any]], columns: Sequence[str]
 ) -> None:
-    """Writes a line a face, whole or not at all.
+    """Writes the table of named faces, one line per face: file, face, box, score, more columns.
+
+    The file is written whole or not at all.
 
     Args:
-        path: of the file.
-        faces: records, with more keys perhaps.
-        columns: those of the other keys that become columns; None is left empty.
+        path: where to write.
+        faces: records, which may have more keys than the table.
+        columns: the other keys that become columns; None is left empty.
+
+    Raises:
+        OSError: the file cannot be written.
     """
+    header = ["file", "face", *_BOX, "score", *columns]
+    flat = ({**face, **dict(zip(_BOX, face["box"], strict=True))} for face in faces)
+    _write_table(path, header, ([face.get(column) for column in header] for face in flat))
+
+
+def write_detections_csv(path: str | os.PathLike, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes the table of detections, one line per face: file, box, score, landmarks; pixels.
+
+    The file is written whole or not at all.
+
+    Args:
+        path: where to write.
+        rows: of each face its file, x1, y1, x2, y2, score, and x, y of the five landmarks.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    header = ["file", *_BOX, "score", *_LANDMARKS]
+    _write_table(path, header, ([name, *(f"{v:.3f}" for v in values)] for name, *values in rows))
+
+
+def _write_table(
+    path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
     with (
         replacing(path) as temporary,
-        # a file name that is no valid text must not cost the table
+        # A file name that is not valid text must not cost the table.
         open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
-        writer = csv.DictWriter(file, [*_COLUMNS, *columns], extrasaction="ignore")
-        writer.writeheader()
-        for face in faces:
-            corners = zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)
-            writer.writerow({**face, **dict(corners)})
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def write_json(path: str | os.PathLike, faces: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a list of the records, whole or not at all."""
+    """Writes a list of the records, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     text = json.dumps(faces, ensure_ascii=False, indent=1)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def write_detections_csv(path, rows):
-    """Writes one line a face: file, box, score, five landmarks; pixels. Whole or not at all."""
-    points = [f"{name}_{axis}" for name in "left_eye right_eye nose mouth_left mouth_right".split()
-              for axis in "xy"]  # fmt: skip
-    # a file name that is no valid text must not cost the table
-    options = {"newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
-    with replacing(path) as temporary, open(temporary, "w", **options) as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "x1", "y1", "x2", "y2", "score", *points])
-        writer.writerows([name, *(f"{v:.3f}" for v in values)] for name, *values in rows)

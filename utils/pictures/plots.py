@@ -1,24 +1,40 @@
-"""Charts of results, written as PNG or any other format that matplotlib knows by its ending.
+"""Charts of results, written as PNG or in another format, which the file's suffix decides.
 
-They are drawn without a display and without matplotlib's global state, so several threads may.
-matplotlib is imported with the first chart.
+They are drawn without a display and without matplotlib's global state, so several threads can draw
+at once. matplotlib is imported with the first chart.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 
-from utils.evaluation.roc import Roc
 from utils.files.atomic_file import replacing
 
 _SAME, _DIFFERENT = "#2a7f3f", "#b03a2e"
 
 
+class Roc(Protocol):
+    """A ROC curve, such as `utils.evaluation.roc.Roc`."""
+
+    @property
+    def far(self) -> np.ndarray:
+        """(T,) false accept rates, 0 to 1, rising."""
+
+    @property
+    def tar(self) -> np.ndarray:
+        """(T,) true accept rates, 0 to 1, rising."""
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """(T,) distances, rising; pairs below one are accepted."""
+
+
 @contextmanager
 def _axes(path: str | os.PathLike, title: str, x_label: str, y_label: str):
-    """Gives the axes of a new figure; saves it on leaving."""
+    """Yields the axes of a new figure, and saves the figure when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -61,7 +77,7 @@ def save_roc(
 
 
 def distance_shares(roc: Roc, bins: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Histograms of the distances behind a ROC curve.
+    """Returns histograms of the distances behind a ROC curve.
 
     Each step of the curve is a distance that some pairs have: the rise of TAR is their share of
     the same pairs, the rise of FAR their share of the different ones.
@@ -111,7 +127,7 @@ def save_precision_recall(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
     title: str = "Precision over recall",
 ) -> None:
-    """Draws precision over recall, a curve a setting.
+    """Draws precision over recall, one curve per setting.
 
     Args:
         path: where to write.
@@ -135,7 +151,7 @@ def save_curves(
     x_label: str = "epoch",
     y_label: str = "loss",
 ) -> None:
-    """Draws values that were measured at steps 1, 2, ...: losses of epochs, for example.
+    """Draws values of steps 1, 2, ..., such as the losses of epochs.
 
     Args:
         path: where to write.

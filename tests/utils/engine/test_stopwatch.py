@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from utils.engine import stopwatch
 from utils.engine.stopwatch import FrameRate, Stopwatch
 
 
@@ -58,3 +59,17 @@ def test_rates():
     assert rate.mean == 0
     assert [rate.tick() for _ in range(4)] == [1.0, 1.0, 2 / 1.5, 2.0]
     assert rate.count == 4 and rate.mean == 4 / 3
+
+
+def test_seconds_per_call_leaves_the_first_out(monkeypatch):
+    calls, ticks = [], iter([5.0, 8.0])
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: next(ticks))
+    assert stopwatch.seconds_per_call(lambda: calls.append(1), 6) == pytest.approx(0.5)
+    assert len(calls) == 7
+
+
+def test_speeds_are_milliseconds_and_calls_per_second(monkeypatch):
+    seconds = {"fast": 0.0125, "slow": 2.0}
+    monkeypatch.setattr(stopwatch, "seconds_per_call", lambda call, times: seconds[call()])
+    lines = stopwatch.speeds({"fast net": lambda: "fast", "slow net": lambda: "slow"}, 3)
+    assert list(lines) == ["fast net: 12.50 ms, 80.0 FPS", "slow net: 2000.00 ms, 0.5 FPS"]

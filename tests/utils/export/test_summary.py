@@ -3,7 +3,7 @@ import pytest
 from keras import layers
 
 from nets.facenet import facenet
-from utils.export.summary import flops
+from utils.export.summary import flops, input_size, networks
 
 
 def test_hand_counted():
@@ -24,3 +24,18 @@ def test_unknown_size_is_an_error():
     inputs = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="unknown size"):
         flops(keras.Model(inputs, layers.Conv2D(4, 3)(inputs)))
+
+
+def test_networks_of_the_names():
+    recognizer, detector = networks("mobilenet", "resnet50", [64, 96, 3])
+    assert recognizer.name == "mobilenet" and detector.name == "retinaface_resnet50"
+    assert detector.input_shape == (None, 64, 96, 3)
+
+
+def test_input_size():
+    assert input_size(None) is None
+    assert input_size((640, 480, 3)) == (640, 480)
+    assert input_size([640, 480]) == (640, 480)
+    for shape in (640, (640,), "640"):
+        with pytest.raises(ValueError, match="^detector_input_shape .*: height, width, 3 expected"):
+            input_size(shape)

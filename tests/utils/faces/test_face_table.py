@@ -1,7 +1,10 @@
 import json
+import os
+
+import pytest
 
 from utils.faces.detections import Detections
-from utils.faces.face_table import records, write_csv, write_json
+from utils.faces.face_table import records, write_csv, write_detections_csv, write_json
 from utils.faces.photo_stream import Photo
 
 FACES = Detections([[1, 2, 3.126, 4], [5, 6, 7, 8]], [0.87654, 0.5], [[[0, 0]] * 5] * 2)
@@ -36,3 +39,12 @@ def test_a_file_name_that_is_no_text_does_not_cost_the_table(tmp_path):
     write_csv(tmp_path / "faces.csv", [bad], [])
     write_json(tmp_path / "faces.json", [bad])
     assert "a\\udc80.jpg" in (tmp_path / "faces.csv").read_text(encoding="utf-8")
+
+
+def test_table_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "faces.csv"
+    write_detections_csv(path, [("a.jpg", *range(15))])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="format code"):
+        write_detections_csv(path, [("a.jpg", *["text"] * 15)])
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["faces.csv"]
