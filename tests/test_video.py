@@ -19,6 +19,7 @@ from tests.shared import need
 from tests.stream_server import StreamServer
 from utils.faces.detections import Detections
 from utils.gallery.gallery import Gallery
+from utils.video.outputs import Outputs
 
 ROOT = Path(__file__).resolve().parents[1]
 RED, GREEN, BLUE = (230, 20, 20), (20, 230, 20), (20, 20, 230)
@@ -101,8 +102,8 @@ def gallery(tmp_path):
 def command(monkeypatch, capsys, tmp_path):
     """Runs video.py in this process: (*arguments) -> status, lines of stdout, of stderr."""
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-    monkeypatch.setattr("utils.face_models.build_facenet", lambda settings: ColourFacenet())
-    monkeypatch.setattr("utils.face_models.build_detector", lambda settings: ColourFacenet())
+    monkeypatch.setattr("facenet.build_facenet", lambda settings: ColourFacenet())
+    monkeypatch.setattr("facenet.build_detector", lambda settings: ColourFacenet())
     monkeypatch.setattr("utils.video.window.why_no_window", lambda: "there is no display")
     monkeypatch.chdir(tmp_path)
 
@@ -163,6 +164,25 @@ def test_faces_are_looked_at_mirrored_too(command, film, gallery, monkeypatch):
     assert [len(crops) for crops in batches] == [1]
 
 
+@pytest.mark.parametrize(
+    ("detector", "expected"), [("retinaface", {"letterbox_image": False}), ("mtcnn", {})]
+)
+def test_the_detector_takes_frames_in_their_size(command, film, monkeypatch, detector, expected):
+    built = []
+
+    def build(settings):
+        keys = ("letterbox_image", "input_shape", "precision")
+        found = {key: settings.get(f"detector_{key}") for key in keys}
+        built.append({key: value for key, value in found.items() if value is not None})
+        return ColourFacenet()
+
+    monkeypatch.setattr("facenet.build_detector", build)
+    settings = {"detector": detector, "csv_path": "a.csv", "max_seconds": 0.1}
+    assert command(film, **settings)[0] == 0
+    assert command(film, detector_precision="int8", **settings)[0] == 0
+    assert built == [expected, {**expected, "precision": "int8"}]
+
+
 def test_the_threshold_of_a_false_accept_rate(command, film, gallery):
     status, out, _ = command(film, gallery_path=gallery, csv_path="a.csv", false_accept_rate=0.5)
     assert status == 0 and any(line.startswith("threshold ") for line in out)
@@ -185,7 +205,8 @@ def test_the_threshold_of_a_false_accept_rate(command, film, gallery):
         (["film.avi", "--track_memory=-1"], "track_memory -1.0: at least 0 expected"),
         (["film.avi", "--max_seconds=1:30"], "max_seconds '1:30': at least 0 expected"),
         (["film.avi", "--camera_size=640"], "camera_size 640: width, height expected"),
-        (["film.avi", "--detector=none"], "detector None is not retinaface or mtcnn"),
+        (["film.avi", "--detector=none"], "detector None is not one of retinaface, mtcnn"),
+        (["film.avi", "--detector_confidence=2"], "detector_confidence 2: a number from 0 to 1"),
         (["film.avi", "--preview_port=99999"], "preview_port 99999: a whole number"),
     ],
 )
@@ -228,7 +249,7 @@ def test_a_live_picture_starts_when_the_networks_are_there(command, monkeypatch,
         time.sleep(1.5)
         return ColourFacenet()
 
-    monkeypatch.setattr("utils.face_models.build_detector", slow)
+    monkeypatch.setattr("facenet.build_detector", slow)
     server = StreamServer(picture=lambda n: picture((RED, 20, 20)))
     status, out, _ = command(server.address, csv_path="a.csv", max_seconds=1)
     server.close()
@@ -236,17 +257,6 @@ def test_a_live_picture_starts_when_the_networks_are_there(command, monkeypatch,
     assert status == 0 and float(row["first"]) < 0.5 and float(row["last"]) > 0.5
     left_out = next(line for line in out if "left out to keep up" in line)
     assert int(left_out.split("frames, ")[1].split()[0]) < 20
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-def test_signals_that_nohup_switched_off_stay_so():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with video.stopped_by_signals(lambda: pytest.fail("stopped")):
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_where_no_window_can_be_something_else_must(command, film):
@@ -298,7 +308,7 @@ def test_a_stream_that_is_away_for_five_seconds(command, tmp_path):
 
 def test_preview_while_it_runs(command, film, monkeypatch):
     shown = []
-    put = video.Outputs.put
+    put = Outputs.put
 
     def look(self, image, seconds):
         put(self, image, seconds)
@@ -307,7 +317,7 @@ def test_preview_while_it_runs(command, film, monkeypatch):
                 data = np.frombuffer(answer.read(), np.uint8)
             shown.append(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
 
-    monkeypatch.setattr(video.Outputs, "put", look)
+    monkeypatch.setattr(Outputs, "put", look)
     status, out, _ = command(film, preview_port=0)
     assert status == 0 and any(line.startswith("preview: http://127.0.0.1:") for line in out)
     assert shown[0].shape == (120, 200, 3) and shown[0][40, 30, 0] > 180
@@ -339,11 +349,10 @@ def test_q_ends_it_and_the_file_is_whole(command, film, monkeypatch, tmp_path):
 
 SCRIPT = """
 import sys, time
-import video
-import utils.face_models
+import facenet, video
 from tests.test_video import ColourFacenet
-from utils.config import run
-utils.face_models.build_detector = lambda settings: ColourFacenet()
+from utils.settings.command_line import run
+facenet.build_detector = lambda settings: ColourFacenet()
 video.device_name = lambda: "CPU"
 run(video.main)
 """

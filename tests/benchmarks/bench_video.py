@@ -22,6 +22,7 @@ from tests.make_video import choose, read_identities, write
 from utils.faces.boxes import iou
 from utils.gallery.gallery import UNKNOWN
 from utils.settings.command_line import from_command_line
+from utils.video.outputs import open_outputs
 from utils.video.source import open_source
 
 SAME_FACE = 0.4  # IoU
@@ -57,10 +58,10 @@ def read_truth(folder):
 
 def encode(settings, folder):
     """Makes the gallery by what predict.py --mode encode calls."""
-    from utils.face_models import build_facenet
+    from facenet import build_facenet
     from utils.gallery import photo_naming
 
-    facenet = build_facenet({**settings, "input_shape": None, "letterbox_image": None})
+    facenet = build_facenet(settings)
     for line in photo_naming.encode(
         facenet, folder / "gallery", {**settings, "take_largest": False}
     ):
@@ -83,7 +84,7 @@ def run(settings):
     with contextlib.ExitStack() as stack, contextlib.redirect_stdout(printed):
         source = open_source(settings["source"], settings["frame_step"])
         stack.callback(source.close)
-        outputs = video.open_outputs(settings, source, False, stack)
+        outputs = open_outputs(settings, source, False, stack)
         video.watch(source, Recorder(), outputs, settings)
     return frames, printed.getvalue().splitlines()
 

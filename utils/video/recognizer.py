@@ -1,9 +1,8 @@
 """Finds, follows and names the faces of a video, frame by frame."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from utils.faces.alignment import align
 from utils.faces.detections import Detections
 from utils.gallery.index import Identity
+from utils.gallery.nearest import normalized
 from utils.images.placement import fit_within
 from utils.video.name_votes import TrackName
 from utils.video.tracking import Track, Tracker
@@ -73,8 +73,42 @@ class _Memory:
     look: np.ndarray
 
 
+class Network(Protocol):
+    """A recognition network, such as `Facenet`."""
+
+    def align(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """Returns the crop of the face with these landmarks, (5, 2)."""
+
+    def embed_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns (N, D) float32 of unit length."""
+
+
+def embed_within(facenet: Network, flip: bool) -> Embed:
+    """Returns a function of an image and its landmarks (n, 5, 2): the embeddings (n, D) of its faces.
+
+    Args:
+        facenet: aligns and embeds.
+        flip: whether each face is looked at mirrored, too; the sum of both embeddings counts.
+    """
+
+    def embed(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        crops = [facenet.align(image, points) for points in landmarks]
+        if not flip:
+            return facenet.embed_crops(crops)
+        mirrored = [crop[:, ::-1] for crop in crops]
+        both = facenet.embed_crops([*crops, *mirrored]).reshape(2, len(crops), -1)
+        return normalized(both.sum(axis=0))
+
+    return embed
+
+
 def detect_within(detect_batch: Callable[[list], list[Detections]], max_side: int) -> Detect:
-    """Returns a detector that looks at a frame made smaller, its longer side `max_side` at most."""
+    """Returns a detector of one image, which is made smaller first.
+
+    Args:
+        detect_batch: list of images -> list of Detections.
+        max_side: the longest side, in pixels, that the detector sees.
+    """
 
     def detect(image: np.ndarray) -> Detections:
         small, placed = fit_within(image, max_side, enlarge=False)

@@ -1,7 +1,5 @@
 """Frames of a video file, a camera or a stream, in RGB."""
 
-from __future__ import annotations
-
 import os
 import re
 import threading
@@ -11,20 +9,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-# What FFmpeg has to say goes to stderr, past every handler; the lines of this module say enough.
+# FFmpeg writes its messages to stderr, where no handler can catch them; this module says enough.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
 import numpy as np
 
-_USUAL_FPS = 25.0  # where the source does not tell
-_MOST_FPS = 240.0  # what claims more, counts something else
+_USUAL_FPS = 25.0  # of a source that does not say
+_MOST_FPS = 240.0  # a higher value is not a frame rate
 _TIMEOUT = 10_000  # milliseconds that a stream may be silent
-_MOMENT = 0.1  # seconds after which a live source says that there is nothing new
+_MOMENT = 0.1  # seconds after which a live source yields None if there is no new frame
 
 
 class VideoError(ValueError):
-    """A video cannot be read; the message names it."""
+    """Raised if a video cannot be read; the message names it."""
 
 
 class Frame(NamedTuple):
@@ -45,7 +43,7 @@ def open_source(
     camera_size: tuple[int, int] | None = None,
     retry: float = 1.0,
     say: Callable[[str], None] = print,
-) -> VideoFile | LiveVideo:
+) -> "VideoFile | LiveVideo":
     """Opens a video.
 
     Args:
@@ -58,7 +56,11 @@ def open_source(
     Raises:
         FileNotFoundError: there is no such file.
         VideoError: no camera, stream or video there.
+        ValueError: camera_size is not a pair of positive numbers.
     """
+    if camera_size is not None and (np.shape(camera_size) != (2,) or min(camera_size) < 1):
+        example = "width, height expected, such as 1280,720"
+        raise ValueError(f"camera_size {camera_size!r}: {example}")
     source = str(source)
     name = public_name(source)
     is_address = "://" in source
@@ -81,7 +83,7 @@ def open_source(
 
 
 def public_name(source: str) -> str:
-    """The source as it may be shown: `camera 0`, or an address without its passwords."""
+    """Returns the source as it may be shown: `camera 0`, or an address without its passwords."""
     if source.isdecimal():
         return f"camera {source}"
     source = re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", source)
@@ -97,7 +99,7 @@ def _reason(is_camera: bool, is_address: bool) -> str:
 def _connect(
     source: str, is_camera: bool, is_address: bool, camera_size: tuple[int, int] | None
 ) -> cv2.VideoCapture | None:
-    """An open capture; None if there is none."""
+    """Returns an open capture, or None if the source cannot be opened."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -126,7 +128,7 @@ def _fps(capture: cv2.VideoCapture) -> float:
 
 
 def _frame_count(capture: cv2.VideoCapture) -> int | None:
-    """About how many frames there are; None of a stream, or of a file that does not say."""
+    """Returns about how many frames there are; None for a stream, or a file that does not say."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if 0 < count < 1e9 else None
 
@@ -146,7 +148,7 @@ class VideoFile:
     start = None
 
     def __init__(self, capture: cv2.VideoCapture, name: str, step: int = 1):
-        """Takes over an open capture, and every `step`-th frame of it."""
+        """Takes over an open capture, of which every `step`-th frame is read."""
         self.name, self._capture, self._step = name, capture, step
         self.fps = _fps(capture) / step
         count = _frame_count(capture)
@@ -157,7 +159,7 @@ class VideoFile:
         """Yields the frames.
 
         Raises:
-            VideoError: there is not even one.
+            VideoError: not even one frame can be read.
         """
         first = seconds = None
         while not self._stopped:
@@ -181,13 +183,13 @@ class VideoFile:
         self._stopped = True
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         self.stop()
         self._capture.release()
 
 
 class LiveVideo:
-    """A camera or stream: iterating yields the newest frame, however long the last one took.
+    """A camera or stream: iterating yields the newest frame, however long the work on the last took.
 
     A thread reads all the time and keeps one frame, so that none gets old in a queue. When the
     picture breaks off, the thread tries to get it back until it is stopped.
@@ -198,7 +200,7 @@ class LiveVideo:
         fps: frames a second that the source promises.
         count: None.
         start: local time of second 0.
-        dropped: frames that nobody had time for.
+        dropped: number of frames that were left out to keep up.
     """
 
     live = True
@@ -211,7 +213,7 @@ class LiveVideo:
         retry: float,
         say: Callable[[str], None],
     ):
-        """Prepares; `connect` opens the source again when it breaks, `begin` starts."""
+        """Prepares the thread, which `begin` starts; `connect` opens the source again if it is lost."""
         self.name, self.fps, self.dropped = name, _USUAL_FPS, 0
         self.start, self._zero = datetime.now(), time.monotonic()
         self._connect, self._retry, self._say = connect, retry, say
@@ -264,7 +266,7 @@ class LiveVideo:
         return True
 
     def _read(self) -> None:
-        """Reads until stopped."""
+        """Reads frames until `stop` is called."""
         while not self._stopped.is_set():
             read, image = self._capture.read()
             if read:
@@ -283,7 +285,7 @@ class LiveVideo:
             self._changed.notify()
 
     def _reconnect(self) -> None:
-        """Tries until there is a picture again, or until stopped."""
+        """Tries until there is a picture again, or `stop` is called."""
         while not self._stopped.wait(self._retry):
             capture = self._connect()
             if capture is not None and self._take(capture):

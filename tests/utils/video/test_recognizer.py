@@ -4,7 +4,13 @@ import pytest
 from utils.faces.alignment import ARCFACE_TEMPLATE
 from utils.faces.detections import Detections
 from utils.gallery.index import UNKNOWN, Identity
-from utils.video.recognizer import Recognition, VideoRecognizer, appearance, detect_within
+from utils.video.recognizer import (
+    Recognition,
+    VideoRecognizer,
+    appearance,
+    detect_within,
+    embed_within,
+)
 
 RNG = np.random.default_rng(0)
 FACE = np.kron(RNG.integers(40, 200, (8, 8, 3)), np.ones((14, 14, 1))).astype(np.uint8)
@@ -176,3 +182,29 @@ def test_another_face_and_a_plain_one():
     look = appearance(FACE, ARCFACE_TEMPLATE)
     assert abs(look @ appearance(OTHER, ARCFACE_TEMPLATE)) < 0.5
     assert not appearance(np.full_like(FACE, 9), ARCFACE_TEMPLATE).any()
+
+
+class LeftHalf:
+    """Stands in for Facenet: an embedding is the mean of the left and of the right half."""
+
+    def align(self, image, points):
+        left, top = points[0].astype(int)
+        return image[top : top + 4, left : left + 4]
+
+    def embed_crops(self, crops):
+        halves = [(crop[:, :2].mean(), crop[:, 2:].mean()) for crop in crops]
+        return np.float32([np.array(half) / np.linalg.norm(half) for half in halves])
+
+
+def test_a_flipped_embedding_is_that_of_the_face_and_its_mirror_image():
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[0:4, 0:2] = 30  # a face whose left half alone is bright
+    image[0:4, 2:4] = 0
+    image[4:8, 4:6] = 60  # another: 60 and 80
+    image[4:8, 6:8] = 80
+    landmarks = np.zeros((2, 5, 2))
+    landmarks[1] = 4
+    plain = embed_within(LeftHalf(), flip=False)(image, landmarks)
+    np.testing.assert_allclose(plain, [[1, 0], [0.6, 0.8]], atol=1e-6)
+    both = embed_within(LeftHalf(), flip=True)(image, landmarks)
+    np.testing.assert_allclose(both, np.full((2, 2), 0.5**0.5), atol=1e-6)

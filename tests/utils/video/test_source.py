@@ -265,3 +265,9 @@ def test_an_rtsp_camera_that_is_off_for_five_seconds():
         video.close()
         server.kill()
         server.wait()
+
+
+@pytest.mark.parametrize("size", [640, (640,), (640, 0), "640,480"])
+def test_a_camera_size_is_two_numbers(film, size):
+    with pytest.raises(ValueError, match="^camera_size .*: width, height expected"):
+        open_source(str(film), camera_size=size)
