@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def check_format(kind: str, precision: str = "float32") -> None:
-    """Refuses what `write_exported` could not do.
+    """Raises an error for what `write_exported` cannot do.
 
     Raises:
         ValueError: an unknown format or precision, or one that the format does not have.
@@ -49,7 +50,7 @@ def check_format(kind: str, precision: str = "float32") -> None:
 
 
 def write_exported(
-    model,
+    model: Any,
     path: str | os.PathLike,
     kind: str,
     precision: str = "float32",
@@ -58,8 +59,8 @@ def write_exported(
     """Writes a network, whole or not at all.
 
     Args:
-        model: of `utils.export.serving`.
-        path: of the file; for "saved_model" of the folder, which may hold an earlier one.
+        model: a network of `utils.export.serving`.
+        path: path of the file; for "saved_model" of the folder, which may hold an earlier one.
         kind: a key of SUFFIXES.
         precision: of the weights, see `utils.engine.quantization`; TFLite only.
         check: called with the file's temporary path; if it raises, there will be no file.
@@ -80,7 +81,7 @@ def write_exported(
         check(temporary)
 
 
-def _signature(model):
+def _signature(model: Any) -> Any:
     """Returns the network as a `tf.function` of `image`, in inference mode."""
     import tensorflow as tf
 
@@ -90,7 +91,8 @@ def _signature(model):
     )
 
 
-def _to_onnx(model):
+def _to_onnx(model: Any) -> Any:
+    """Returns the network as an ONNX model whose open sides are named."""
     import tf2onnx
 
     function = _signature(model)
@@ -106,7 +108,7 @@ def _to_onnx(model):
     return network
 
 
-def _modernise_nearest(node):
+def _modernise_nearest(node: Any) -> None:
     """Says "nearest neighbour at half pixels" without a mode that ONNX has dropped."""
     values = {attribute.name: attribute for attribute in node.attribute}
     if values["coordinate_transformation_mode"].s == b"tf_half_pixel_for_nn":
@@ -115,18 +117,18 @@ def _modernise_nearest(node):
         values["nearest_mode"].s = b"round_prefer_ceil"
 
 
-def _save_model(model, folder):
+def _save_model(model: Any, folder: Path) -> None:
     import tensorflow as tf
 
     module = tf.Module()
-    module.model = model  # it owns the variables
+    module.model = model  # The module must own the variables.
     module.serve = _signature(model)
     tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
 
 
 @contextlib.contextmanager
 def _replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for the folder of a SavedModel."""
+    """Does what `replacing` does for the folder of a SavedModel."""
     if path.exists() and not (path / _SAVED_MODEL).is_file():
         raise ValueError(f"{path}: there is something else than a SavedModel; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,14 +168,14 @@ def runtime(kind: str) -> str:
         return name
 
 
-def _open_tflite(path):
+def _open_tflite(path: str | os.PathLike) -> Run:
     from ai_edge_litert.interpreter import Interpreter
 
     signature = Interpreter(model_path=os.fspath(path)).get_signature_runner()
     return lambda images: signature(image=images)
 
 
-def _open_onnx(path):
+def _open_onnx(path: str | os.PathLike) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
@@ -181,13 +183,13 @@ def _open_onnx(path):
     return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
 
 
-def _open_saved(path):
+def _open_saved(path: str | os.PathLike) -> Run:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(os.fspath(path))
     function = loaded.signatures["serving_default"]
 
-    def run(images, keep=loaded):  # its variables live no longer than it
+    def run(images: np.ndarray, keep: Any = loaded) -> dict:  # its variables live as long as it
         return {name: value.numpy() for name, value in function(image=tf.constant(images)).items()}
 
     return run

@@ -1,9 +1,12 @@
-"""Networks as they are exported: pixels in, results out that need no code of this project.
+"""Networks as they are exported: from pixels to results that need no code of this project.
 
 Each takes `image`, float32 (B, H, W, 3) RGB pixels, 0..255, and returns its results by name. What
 the wrappers do in NumPy around the network, scaling the pixels and decoding the anchors, is part of
 the graph. Finding the face's crop and suppressing overlapping boxes is not.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,16 +20,16 @@ from utils.detection.box_coding import decode_boxes, decode_landmarks
 class Normalize(keras.layers.Layer):
     """Scales pixels as `nets.normalization.normalize` does."""
 
-    def __init__(self, kind, **kwargs):
-        """`kind` is one of `nets.normalization.NORMALIZATIONS`."""
+    def __init__(self, kind: str, **kwargs: Any):
+        """Takes a kind of `nets.normalization.NORMALIZATIONS`."""
         super().__init__(**kwargs)
         self.kind = kind
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns the normalised images, float32."""
         return normalize(inputs, self.kind)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
         return {**super().get_config(), "kind": self.kind}
 
@@ -35,12 +38,18 @@ class Normalize(keras.layers.Layer):
 class DecodeAnchors(keras.layers.Layer):
     """Turns RetinaFace's outputs into boxes, scores and landmarks of every anchor."""
 
-    def __init__(self, steps, min_sizes, variances, **kwargs):
+    def __init__(
+        self,
+        steps: Sequence[int],
+        min_sizes: Sequence[Sequence[int]],
+        variances: Sequence[float],
+        **kwargs: Any,
+    ):
         """Takes the entries of `utils.config.cfg_mnet` of these names."""
         super().__init__(**kwargs)
         self.steps, self.min_sizes, self.variances = steps, min_sizes, variances
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Decodes [bbox_reg (B, A, 4), cls (B, A, 2), ldm_reg (B, A, 10), image (B, H, W, 3)].
 
         Returns:
@@ -56,18 +65,19 @@ class DecodeAnchors(keras.layers.Layer):
             "landmarks": tf.reshape(landmarks, (-1, tf.shape(anchors)[0], 5, 2)),
         }
 
-    def anchors(self, size):
+    def anchors(self, size: tf.Tensor) -> tf.Tensor:
         """Returns the anchors (A, 4) of `utils.detection.anchors.Anchors`; `size` is a tensor (H, W)."""
         levels = zip(self.steps, self.min_sizes, strict=True)
         return tf.concat([_level(step, sides, size) for step, sides in levels], axis=0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
         own = {"steps": self.steps, "min_sizes": self.min_sizes, "variances": self.variances}
         return {**super().get_config(), **own}
 
 
-def _level(step, sides, size):
+def _level(step: int, sides: Sequence[int], size: tf.Tensor) -> tf.Tensor:
+    """Returns the anchors of one pyramid level, (cells * sides, 4)."""
     cells = -(-size // step)
     half = tf.constant(sides, tf.float32) / 2
     spans = []  # along y, then x: lower and upper ends, each (cells, sides)
@@ -81,7 +91,7 @@ def _level(step, sides, size):
     return tf.reshape(tf.stack(rows, axis=-1), (-1, 4))
 
 
-def serve_recognizer(model, normalization):
+def serve_recognizer(model: keras.Model, normalization: str) -> keras.Model:
     """Returns the network with its normalisation in front.
 
     Args:
@@ -96,7 +106,11 @@ def serve_recognizer(model, normalization):
     return keras.Model(image, {"embedding": embedding}, name=model.name)
 
 
-def serve_retinaface(model, cfg, size=(None, None)):
+def serve_retinaface(
+    model: keras.Model,
+    cfg: Mapping[str, Any],
+    size: tuple[int | None, int | None] = (None, None),
+) -> keras.Model:
     """Returns the detector with normalisation in front and decoding behind.
 
     Args:
@@ -114,7 +128,7 @@ def serve_retinaface(model, cfg, size=(None, None)):
     return keras.Model(image, decode([*outputs, image]), name=model.name)
 
 
-def serve_mtcnn(model):
+def serve_mtcnn(model: keras.Model) -> keras.Model:
     """Returns a network of `nets.mtcnn` with its normalisation in front.
 
     Returns:

@@ -1,7 +1,5 @@
 """Pictures of results: faces marked in a photo, photos side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +9,7 @@ from utils.faces.detections import Detections
 from utils.images.placement import letterbox, resize
 from utils.pictures.fonts import typeset
 
-_COLUMNS = 4, 10  # at least, at most
+_COLUMNS = 4, 10  # of a contact sheet, at least and at most
 _PAPER = 255  # grey level
 
 Colour = tuple[int, int, int]
@@ -36,21 +34,21 @@ def draw_detections(
     colours: Sequence[Colour] | None = None,
     note: str = "",
 ) -> np.ndarray:
-    """Draws boxes, landmarks and a label a face; the best face lies on top.
+    """Returns the image with a box, landmarks and a label on each face; the best face lies on top.
 
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
-        detections: The faces.
-        labels: One a face, in any script the system has a font for (else in ASCII). None, for all
-            or for one, shows the score; "" nothing.
-        colours: RGB of each face's box; all green by default.
-        note: One line for the top left corner, on black.
+        detections: the faces.
+        labels: text of each face's label. None shows the face's score instead, "" leaves the label
+            out. Characters without an installed font are spelt in ASCII.
+        colours: RGB of each face's box; None makes all green.
+        note: one line for the top left corner, on black.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: The number of labels or colours is not that of the faces.
+        ValueError: the number of labels or colours is not that of the faces.
     """
     count = len(detections)
     labels = [None] * count if labels is None else labels
@@ -75,19 +73,19 @@ def draw_detections(
 def side_by_side(
     images: Sequence[np.ndarray], caption: str = "", colour: Colour = _BLACK, height: int = 320
 ) -> np.ndarray:
-    """Puts images in a row, made equally high, with a caption in a white strip below.
+    """Returns images in a row, scaled to one height, with a caption in a white strip below.
 
     Args:
-        images: At least one (H, W, 3) uint8 RGB.
-        caption: One line, shrunk to fit the width; no strip if empty.
+        images: at least one (H, W, 3) uint8 RGB.
+        caption: one line, shrunk to fit the width; "" leaves the strip out.
         colour: RGB of the caption.
-        height: Of the images, in pixels.
+        height: height of the images, in pixels.
 
     Returns:
         (h, w, 3) uint8 RGB.
 
     Raises:
-        ValueError: No images.
+        ValueError: there are no images.
     """
     if not len(images):
         raise ValueError("no images to put side by side")
@@ -116,7 +114,7 @@ def _draw_caption(canvas: np.ndarray, caption: str, colour: Colour, strip: int) 
 
 
 def _line_width(shape: tuple[int, ...], face: float) -> int:
-    """Grows with the image, but stays thin on a small face."""
+    """Returns a width in pixels that grows with the image, but stays thin on a small face."""
     return max(1, round(min(max(shape[:2]) / 400, face / 12)))
 
 
@@ -128,7 +126,7 @@ def _draw_points(draw: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -
 def _draw_label(
     draw: ImageDraw.ImageDraw, text: str, box: np.ndarray, size: tuple[int, int], colour: Colour
 ) -> None:
-    """Writes on a plate above the box, moved into the picture; as high as half the face is wide."""
+    """Writes on a plate above the box, or inside the picture; half as high as the face is wide."""
     height = np.clip((box[2] - box[0]) / 2, 10, max(12, max(size) / 45))
     text, font = typeset(text, height)
     if not text:
@@ -143,18 +141,18 @@ def _draw_label(
 
 
 def contact_sheet(images: Sequence[np.ndarray], caption: str = "", side: int = 96) -> np.ndarray:
-    """Puts images in rows of equal cells, in their order, with a caption below.
+    """Returns images in rows of equal cells, in their order, with a caption below.
 
     Args:
         images: at least one (H, W, 3) uint8 RGB; each is scaled into its cell and keeps its ratio.
         caption: one line.
-        side: of a cell, in pixels.
+        side: side of a cell, in pixels.
 
     Returns:
-        (h, w, 3) uint8 RGB, of 4 to 10 cells a row: as square as that allows.
+        (h, w, 3) uint8 RGB, with 4 to 10 cells per row: as square as that allows.
 
     Raises:
-        ValueError: no images.
+        ValueError: there are no images.
     """
     if not len(images):
         raise ValueError("no images for a contact sheet")

@@ -37,7 +37,7 @@ _METAVARS = {bool: "[yes|no]", int: "N", float: "X", str: "TEXT", list: "A,B,.."
 
 
 class Comment(NamedTuple):
-    """What the source says about a key: the group it stands in ("" for none) and its comment."""
+    """What the source says about a key: its group ("" outside any group) and its comment."""
 
     group: str
     text: str
@@ -63,8 +63,8 @@ def from_command_line(
         script_path: the `__file__` of the script, whose `_defaults` comments are the help.
         description: what the script does, a sentence or more.
         argv: the arguments; None takes those of the process.
-        positional: (name, help, nargs as in argparse) of arguments without a key, such as photos;
-            returned under `name`. Where `name` is a setting too, arguments override its default.
+        positional: (name, help, nargs as in argparse) of arguments without a key, such as photos.
+            They are returned under `name`. If `name` is a setting, too, they override its default.
         choices: {key: allowed values}, see `utils.settings.settings.check`.
         ranges: {key: (lowest, highest)}, see there; `--help` shows both behind the comment.
 
@@ -79,7 +79,7 @@ def from_command_line(
         given = vars(parser.parse_args(_normalised(arguments, defaults)))
     except ValueError as error:
         parser.error(str(error))
-    given.pop("debug")  # `run` looks for it
+    given.pop("debug")  # `run` reads it from sys.argv.
     if positional:
         name, _, nargs = positional
         values = given.pop("positional", [] if nargs == "*" else None)
@@ -125,7 +125,7 @@ def read_comments(script_path: str | Path) -> dict[str, Comment]:
     """
     source = Path(script_path).read_bytes()
     node = _defaults_node(ast.parse(source), script_path)
-    # the None of `**other` is kept, so that its comment goes to no other key
+    # A `**other` entry has no key; it is kept as None, so that its comment is not taken for the next key's.
     keys = {
         (key or value).lineno: getattr(key, "value", None)
         for key, value in zip(node.keys, node.values, strict=True)
@@ -243,7 +243,7 @@ def _argument(text: str, default: Any, key: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """A default as one would type it."""
+    """Returns a default as one would type it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -135,9 +135,10 @@ def _is_within(value: Any, bounds: tuple[float | None, float | None], whole: boo
     if not isinstance(value, Integral if whole else Real) or isinstance(value, bool):
         return False
     low, high = bounds
-    if not math.isfinite(value):
+    number = float(value)
+    if not math.isfinite(number):
         return False
-    return (low is None or value >= low) and (high is None or value <= high)
+    return (low is None or number >= low) and (high is None or number <= high)
 
 
 def _expected(value: Any, default: Any, bounds: tuple[float | None, float | None]) -> str:

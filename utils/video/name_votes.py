@@ -1,6 +1,4 @@
-"""The name of a face that is followed: voted, so that it does not flicker."""
-
-from __future__ import annotations
+"""Votes on the name of a face that is followed, so that the name does not flicker."""
 
 from collections import deque
 
@@ -25,14 +23,18 @@ _ANCHOR_GAIN = 0.02  # the same of the mean that strangers are told by
 class TrackName:
     """Votes on one track.
 
-    Each look at the face goes into a mean embedding, which is what is recognised and voted on: it
-    is steadier than a single frame's. A name is settled by two votes, or by a clear one;
-    "unknown" by eight in a row while the face looks the same, as one that comes into sight is often
-    blurred at first. A name that is settled is lost only well beyond the threshold, and only to two
-    thirds of the latest thirty votes: to another name when there are six or more, to "unknown" when
-    there are thirty, since a known face that turns away is still there. Who was unknown is named by
-    two clear votes or any five in a row. A face that differs three times in a row from what the
-    track has shown for long is somebody else's: then the track has to start anew.
+    Each look at the face goes into a mean embedding, which is steadier than that of one frame. The
+    mean is recognised, and each result is a vote. A vote is clear below 0.8 times the threshold.
+
+    - No name -> a name: 2 votes, or 1 clear vote.
+    - No name -> unknown: 8 votes in a row while the face looks the same, as a face that comes into
+      sight is often blurred at first.
+    - Unknown -> a name: 2 clear votes or 5 votes of any kind in a row.
+    - A name -> another name: two thirds of at least 6 votes.
+    - A name -> unknown: two thirds of 30 votes, since a known face that turns away is still there.
+      A vote below 1.15 times the threshold still counts for the name.
+    - Somebody else: 3 looks in a row that differ by 1.1 times the threshold or more from what the
+      track has shown for long. Then the track has to start again.
 
     Example:
         >>> name = TrackName(threshold=1.1)
@@ -40,9 +42,9 @@ class TrackName:
         ...     name.vote(gallery.identify(name.embedding[None], 1.1)[0])
 
     Attributes:
-        name: settled, `UNKNOWN` among them; None before.
-        distance: of the last vote for that name, infinite before.
-        changes: how often a settled name was changed.
+        name: the settled name, which may be `UNKNOWN`; None before.
+        distance: distance of the last vote for that name; infinite before.
+        changes: how often a settled name has changed.
         strange: looks in a row that did not fit the mean.
     """
 
@@ -68,16 +70,16 @@ class TrackName:
 
     @property
     def embedding(self) -> np.ndarray:
-        """(D,) of unit length: the mean of what was seen."""
+        """Mean of the looks at the face, (D,) of unit length."""
         return _unit(self._mean)
 
     @property
     def is_another(self) -> bool:
-        """Whether somebody else is seen in this place."""
+        """Whether the face is somebody else's by now."""
         return self.strange >= _STRANGE
 
     def see(self, embedding: np.ndarray, changed: bool = False) -> bool:
-        """Takes in a look at the face.
+        """Adds a look at the face to the mean.
 
         Args:
             embedding: (D,) of unit length.
@@ -101,7 +103,7 @@ class TrackName:
         return True
 
     def vote(self, identity: Identity) -> None:
-        """Counts who `embedding` was recognised to be."""
+        """Counts a vote: the person that `embedding` was recognised as."""
         near = identity.distance < _KEEP * self._threshold
         if identity.name == UNKNOWN and identity.nearest == self.name and near:
             identity = Identity(self.name, identity.distance, identity.nearest)
@@ -111,7 +113,7 @@ class TrackName:
         if chosen not in (None, self.name):
             if self.name is not None:
                 self.changes += 1
-                self._votes.clear()  # or the old ones would take the name back
+                self._votes.clear()  # The old votes would change the name back.
             self.name, self.distance = chosen, float("inf")
         if identity.name == self.name:
             self.distance = identity.distance
@@ -125,7 +127,7 @@ class TrackName:
         self._clear = self._clear + 1 if clear else 0
 
     def _elected(self, identity: Identity) -> str | None:
-        """The name just voted for if the votes are enough for it, else None."""
+        """Returns the name of the latest vote if its votes are enough, else None."""
         if self.name is None and self._clear:
             return identity.name
         if self.name == UNKNOWN and (self._clear >= _CLEAR_ENOUGH or self._row >= _PLAIN_ENOUGH):

@@ -1,18 +1,17 @@
 """A web page on this machine that shows the newest picture."""
 
-from __future__ import annotations
-
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
 
 import cv2
 import numpy as np
 
 HOST = "127.0.0.1"
 _QUALITY = 80  # of the JPEG pictures
-# Seconds after which the last picture is sent again: a browser shows the first when the second
-# begins, and who has left is noticed.
+# Seconds after which the last picture is sent again: a browser shows a picture when the next one
+# begins, and a browser that has left is noticed.
 _PATIENCE = 1.0
 _BOUNDARY = "picture"
 _PAGE = b"""<!doctype html>
@@ -27,7 +26,7 @@ class PreviewServer:
     """Serves `/`, the page; `/stream`, MJPEG; `/picture.jpg`, one picture.
 
     Only programs of this machine reach it, and no page of another site can read it. Pictures are
-    compressed only while somebody looks.
+    compressed only while a browser asks for them.
 
     Example:
         >>> with PreviewServer(8000) as preview:
@@ -35,14 +34,14 @@ class PreviewServer:
     """
 
     def __init__(self, port: int):
-        """Starts to serve, in threads.
+        """Starts the server in a thread.
 
         Args:
-            port: 0 takes a free one.
+            port: its number, 0 to 65535; 0 takes a free one.
 
         Raises:
-            OSError: the port is taken, or not allowed.
-            ValueError: no port has this number.
+            OSError: the port is in use, or not allowed.
+            ValueError: the port is not a number from 0 to 65535.
         """
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise ValueError(f"preview_port {port!r}: a whole number from 0 to 65535 expected")
@@ -66,7 +65,7 @@ class PreviewServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def __enter__(self) -> PreviewServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
@@ -95,7 +94,7 @@ class _NewestPicture:
             self._changed.notify_all()
 
     def wait(self, seen: int) -> tuple[int, bytes | None]:
-        """Number and JPEG of a picture newer than `seen`; after a while, of the same again."""
+        """Returns number and JPEG of a picture newer than `seen`, or after a while of the same."""
         with self._changed:
             self._changed.wait_for(lambda: self.ended or self._number > seen, _PATIENCE)
             if self._jpeg is None and self._picture is not None:
@@ -110,14 +109,14 @@ class _Server(ThreadingHTTPServer):
     pictures: _NewestPicture
 
     def handle_error(self, request, client_address):
-        """Says nothing of a browser that left in the middle of a picture."""
+        """Does not report a browser that left in the middle of a picture."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answers a browser."""
+        """Answers a browser's request with the page, the stream or one picture."""
         # A site that lets its own name point here must not see the faces (DNS rebinding).
         if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):
             self.send_error(HTTPStatus.FORBIDDEN)
@@ -161,4 +160,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + jpeg + b"\r\n" + boundary)
 
     def log_message(self, *_) -> None:
-        """Says nothing of each request."""
+        """Does not log requests."""

@@ -1,7 +1,5 @@
 """Who was seen in a video, and when: a table."""
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Iterable
@@ -21,12 +19,12 @@ class Sighting:
     """One track under one name.
 
     Attributes:
-        track: its number.
-        name: None while it is not settled.
-        first: seconds of the video when it was first seen so.
-        last: when it was last seen so.
-        frames: in how many frames.
-        distance: the least to that name, infinite without.
+        track: number of the track.
+        name: its name, `UNKNOWN` among them; None while it is not settled.
+        first: seconds of the video when the track was first seen under this name.
+        last: seconds of the video when it was last seen under this name.
+        frames: number of frames.
+        distance: the least distance to that name; infinite without a name.
     """
 
     track: int
@@ -38,13 +36,13 @@ class Sighting:
 
 
 class Sightings:
-    """Counts the faces of all frames, a row for each track and name.
+    """Counts the faces of all frames, in one row per track and name.
 
     Frames before a track's name was settled count for that name.
     """
 
     def __init__(self, start: datetime | None = None):
-        """Starts empty.
+        """Starts without a face.
 
         Args:
             start: local time of second 0, of a live picture; None for a file.
@@ -68,7 +66,7 @@ class Sightings:
 
     @property
     def rows(self) -> list[Sighting]:
-        """In the order in which they were first seen."""
+        """The rows, in the order in which they were first seen."""
         return list(self._rows)
 
     def write(self, path: str | os.PathLike, named: bool = True) -> None:

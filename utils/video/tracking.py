@@ -1,36 +1,33 @@
-"""Faces followed from frame to frame of a video."""
-
-from __future__ import annotations
+"""Follows faces from frame to frame of a video."""
 
 from itertools import count
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from utils.faces.boxes import center_size, corners, iou
 from utils.faces.detections import Detections
 
-# Gains of the alpha-beta filter: how much of what a detection says of place and speed is believed.
+# Gains of the alpha-beta filter: the share of a detection's error that corrects place and speed.
 _PLACE_GAIN, _SPEED_GAIN = 0.8, 0.4
 _FURTHEST = 0.3  # seconds that a face is moved ahead without being seen
-_SMALLEST = 1e-3  # pixels; a box that shrinks while nobody looks keeps a size
+_SMALLEST = 1e-3  # pixels; a box that shrinks between detections keeps at least this size
 
 
 class Track:
     """One face, followed.
 
     Attributes:
-        id: its number, from 1.
+        id: number of the track, from 1.
         box: (4,) float32 xyxy in pixels, smoothed; between detections where it should be by now.
         landmarks: (5, 2) float32 in pixels, moved with the box.
         score: of the last detection.
-        hits: detections it was seen in.
-        missed: detections it was not seen in since.
+        hits: number of detections that saw it.
+        missed: number of detections since then that did not see it.
         seen: seconds of the video when it was last detected.
     """
 
     def __init__(self, number: int, box: np.ndarray, points: np.ndarray, score: float, now: float):
-        """Starts where a face was detected, at rest."""
+        """Starts at rest, where a face was detected."""
         self.id, self.hits, self.missed, self.seen, self.score = number, 1, 0, now, float(score)
         self._place = center_size(np.asarray(box, np.float64))  # at the last detection
         self._speed = np.zeros(4)  # of the same, per second
@@ -43,7 +40,7 @@ class Track:
         self._points = (points - box[:2]) / np.maximum(box[2:] - box[:2], _SMALLEST)
 
     def _at(self, now: float) -> np.ndarray:
-        """Centre and size at a time."""
+        """Returns centre and size at a time, (4,) float64."""
         place = self._place + self._speed * np.clip(now - self.seen, 0, _FURTHEST)
         place[2:] = np.maximum(place[2:], _SMALLEST)
         return place
@@ -68,17 +65,17 @@ class Track:
 
 
 class Tracker:
-    """Tells which face of a frame is which of the frames before.
+    """Tells which face of a frame is which face of the frames before.
 
     Faces go to the tracks whose boxes, moved on with their speed, they overlap most, taken together
     (Hungarian method on IoU, as in SORT, Bewley et al. 2016).
     """
 
     def __init__(self, least_iou: float = 0.25, memory: float = 1.0):
-        """Starts with no faces.
+        """Starts without a track.
 
         Args:
-            least_iou: a face that overlaps a track less than this is not it; 0 to 1.
+            least_iou: least overlap, 0 to 1, of a face with the track that it continues.
             memory: seconds that a face may be out of sight and still be the same track.
         """
         self.tracks: list[Track] = []
@@ -95,7 +92,8 @@ class Tracker:
         Returns:
             The track of each of the N faces, in their order; `tracks` has those out of sight, too.
         """
-        # seen by the last detection, however long ago that was, a face was not out of sight
+        # Drop tracks that were missed for longer than `memory`. A track that the last detection saw
+        # stays, even if that detection was long ago (`detect_every`).
         self.tracks = [t for t in self.tracks if not t.missed or now - t.seen <= self._memory]
         self.move(now)
         chosen: list[Track | None] = [None] * len(faces)
@@ -115,20 +113,22 @@ class Tracker:
         return chosen
 
     def move(self, now: float) -> None:
-        """Moves all tracks on to a time at which nobody looked for faces."""
+        """Moves all tracks on to the time of a frame without detection."""
         for track in self.tracks:
             track.move(now)
 
     def renumber(self, track: Track) -> None:
-        """Makes a track a new one: what is seen there is somebody else."""
+        """Gives a track a new number, as somebody else is seen there now."""
         track.id = next(self._numbers)
 
     def _pairs(self, faces: Detections) -> list[tuple[int, int]]:
-        """Index of a face and of the track that it belongs to."""
+        """Returns for each face that continues a track the indices of both."""
+        from scipy.optimize import linear_sum_assignment
+
         if not len(faces) or not self.tracks:
             return []
         overlaps = iou(faces.boxes, np.stack([track.box for track in self.tracks]))
-        # Beside a good overlap one below the limit must not count, or it might break the pair up.
+        # An overlap below the limit must not count, or it could break up a better pair.
         worth = np.where(overlaps >= self._least_iou, overlaps, 0)
         rows, columns = linear_sum_assignment(worth, maximize=True)
         return [(r, c) for r, c in zip(rows, columns, strict=True) if worth[r, c] > 0]

@@ -1,7 +1,5 @@
 """A window that shows a video, where the machine has a screen and OpenCV can open one."""
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -27,14 +25,14 @@ def why_no_window() -> str | None:
 
 
 class Window:
-    """Shows pictures; q, ESC or its close button end it, the space bar pauses.
+    """Shows pictures; q, ESC or its close button closes it, the space bar pauses.
 
     Attributes:
-        closed: whether the user has ended it.
+        closed: whether the user has closed it.
     """
 
     def __init__(self, title: str):
-        """Opens it with the first picture."""
+        """Prepares the window; the first picture opens it."""
         self._title, self._open, self.closed = title, False, False
 
     def show(self, picture: np.ndarray) -> None:
@@ -50,17 +48,17 @@ class Window:
                 pass
 
     def poll(self, milliseconds: int = 1) -> int:
-        """Lets the window react, for so long; returns the key that was pressed, 255 for none."""
+        """Lets the window react for some time; returns the key that was pressed, 255 for none."""
         if not self._open:
             return _NO_KEY
         key = cv2.waitKey(milliseconds) & 255
-        # Some systems know no visibility and answer -1.
+        # Systems that cannot tell whether a window is visible answer -1.
         gone = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) == 0
         self.closed = self.closed or key in _QUIT or gone
         return key
 
     def close(self) -> None:
-        """Closes it."""
+        """Closes the window if it is open."""
         if self._open:
             cv2.destroyWindow(self._title)
             self._open = False

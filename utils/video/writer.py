@@ -1,10 +1,9 @@
-"""Video files that can be played whatever ends the program."""
-
-from __future__ import annotations
+"""Writes a video that can be played even if the program is interrupted: it gets its name when it is closed."""
 
 import contextlib
 import os
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -26,9 +25,9 @@ _LONGEST_STILL = 2.0  # seconds that a picture stays when none follows
 class VideoWriter:
     """Writes pictures at the times they were seen.
 
-    A picture is repeated, or left out, so that the file plays as fast as life; where none came for
-    long, as while a stream was broken, it stays two seconds. The file gets its name when it is
-    closed, and what was there stays until then.
+    Pictures are repeated or left out so that the file plays in real time. Where none came for long,
+    such as while a stream was interrupted, the last one stays for two seconds. A file of the same
+    name is replaced when this one is closed.
 
     Example:
         >>> with VideoWriter("out.mp4", 25) as writer:
@@ -36,14 +35,14 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | os.PathLike, fps: float):
-        """Checks the name; the file is made by the first picture.
+        """Checks the name; the first picture creates the file.
 
         Args:
-            path: .mp4, .m4v, .mov, .mkv or .avi; its folder is made.
-            fps: frames a second.
+            path: .mp4, .m4v, .mov, .mkv or .avi; its folder is created.
+            fps: frames per second.
 
         Raises:
-            ValueError: another ending.
+            ValueError: the path has another suffix.
             OSError: the folder cannot be made or written to, or the path is a folder.
         """
         self.path, self.fps, self.frames = Path(path), float(fps), 0
@@ -85,18 +84,18 @@ class VideoWriter:
         self.frames = max(self.frames, due)
 
     def close(self) -> None:
-        """Finishes the file; without a picture there is none."""
+        """Finishes the file; without a picture there is no file."""
         if self._writer is None:
             return
         self._writer.release()
         self._writer = None
         self._files.close()
 
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
-        """Finishes the file, after an error, too: what was written can be played."""
+        """Finishes the file; after an error, too, what was written can be played."""
         self.close()
 
     def _open(self, picture: np.ndarray) -> None:
@@ -114,5 +113,5 @@ class VideoWriter:
 
 
 def _even(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width as codecs want them: a last odd row or column is left out."""
+    """Returns height and width as codecs want them: without the last odd row or column."""
     return max(2, shape[0] // 2 * 2), max(2, shape[1] // 2 * 2)
