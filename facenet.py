@@ -1,24 +1,26 @@
 """Finds, aligns and embeds faces; tells whether two photos show the same person."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nets.backbones import find_backbone
+from nets.backbones import BACKBONES, find_backbone
 from nets.facenet import facenet
 from nets.normalization import NORMALIZATIONS, normalize
 from utils.engine.engine import compile_engine
 from utils.faces.alignment import align
-from utils.faces.detections import NoFaceError
+from utils.faces.detections import Detections, EmbeddedFaces, NoFaceError
 from utils.faces.photo_stream import Photo, cut_faces, embed_faces, face_stream
-from utils.images.image_files import ImageError, read_image
+from utils.faces.verdict import Verdict
+from utils.images.image_files import ImageError, ImageSource, read_image
 from utils.images.placement import letterbox, resize
 from utils.settings.settings import override
 from utils.weights.cards import model_identity, read_card
 from utils.weights.loading import load_weights
+from utils.weights.location import locate
 from utils.weights.weight_files import read_weight_file
 
 if TYPE_CHECKING:
@@ -28,18 +30,28 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 1.1
 DETECTORS = ("retinaface", "mtcnn", None)
 
+Images = ImageSource | Sequence[ImageSource]
+
 
 class Facenet:
     """Face recogniser: an image in, an embedding of unit length out.
 
     Example:
-        >>> Facenet().detect_image("img/1_001.jpg", "img/1_002.jpg")  # a distance, 0 to 2
-        0.855
+        >>> from utils.files.project import beside_project
+        >>> photos = [beside_project(f"img/1_00{number}.jpg") for number in (1, 2)]
+        >>> facenet = Facenet()
+        >>> round(facenet.detect_image(*photos), 2)  # a distance, 0 to 2
+        0.86
+        >>> facenet.verify(*photos).same
+        True
+        >>> facenet.faces(beside_project("img/group.jpg")).embeddings.shape
+        (4, 128)
     """
 
     _defaults = {
-        "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
-        "backbone": "arcface_mobilefacenet",  # a name of nets/backbones.py
+        # weights in any format of the README, or a published name: python -m utils.weights download list
+        "model_path": "model_data/arcface_mobilefacenet.weights.h5",
+        "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
         "input_shape": None,  # height, width, 3 of the network; none: the backbone's own
         "normalization": None,  # unit, symmetric, fixed, per_image; none: what the weights want
         "letterbox_image": True,  # a crop keeps its ratio, with grey bars; no: it is stretched
@@ -61,42 +73,32 @@ class Facenet:
         "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
-    def __init__(self, **overrides):
+    def __init__(self, **overrides: Any) -> None:
         """Builds the network to fit the weights, and the detector.
 
         Args:
             **overrides: settings to change, keys of `_defaults`.
 
         Raises:
-            ValueError: unknown setting, backbone or detector, or weights that do not fit.
+            ValueError: unknown setting, a value that is not allowed, or weights that do not fit.
             FileNotFoundError: no weights at model_path.
+            DownloadError: the published weights of that name cannot be downloaded.
         """
         settings = override(self._defaults, overrides, "Facenet")
-        self.__dict__.update(settings)
-        if self.detector not in DETECTORS:
-            raise ValueError(
-                f"Facenet: detector {self.detector!r} is not retinaface, mtcnn or none"
-            )
-        if self.batch_size < 1:
-            raise ValueError(f"Facenet: batch_size {self.batch_size}: at least 1 expected")
-        if self.normalization not in (None, *NORMALIZATIONS):
-            choices = ", ".join(NORMALIZATIONS)
-            raise ValueError(
-                f"Facenet: normalization {self.normalization!r} is not one of {choices}"
-            )
-        if self.input_shape is not None and len(self.input_shape) != 3:
-            raise ValueError(f"Facenet: input_shape {self.input_shape}: height, width, 3 expected")
-        backbone = find_backbone(self.backbone)
-        if self.threshold is None:
-            self.threshold = read_card(self.model_path).get("threshold", DEFAULT_THRESHOLD)
-        if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 2:
-            raise ValueError(f"Facenet: threshold {self.threshold!r}: a distance, 0 to 2, expected")
+        _check(settings)
+        self.model_path = locate(settings["model_path"], self._defaults["model_path"])
+        self.letterbox_image: bool = settings["letterbox_image"]
+        self.detector: str | None = settings["detector"]
+        self.batch_size: int = settings["batch_size"]
+        self.engine: str = settings["engine"]
+        self.precision: str = settings["precision"]
+        self.threshold = _threshold(settings["threshold"], self.model_path)
         weights = read_weight_file(self.model_path)
-        fitting = weights.build_settings()
-        self.input_shape = tuple(self.input_shape or backbone.input_shape)
-        self.normalization = (
-            self.normalization or fitting.get("normalization") or backbone.normalization
-        )
+        self.backbone = weights.network_among(BACKBONES, settings["backbone"])
+        backbone, fitting = BACKBONES[self.backbone], weights.build_settings()
+        self.input_shape = tuple(settings["input_shape"] or backbone.input_shape)
+        normalization = settings["normalization"] or fitting.get("normalization")
+        self.normalization: str = normalization or backbone.normalization
         self.model = facenet(
             self.input_shape,
             backbone=self.backbone,
@@ -107,7 +109,12 @@ class Facenet:
         self._network = compile_engine(self.model, self.engine, precision=self.precision)
         self._detector = build_detector(settings, enlarge=False) if self.detector else None
 
-    def embed(self, images):
+    def __repr__(self) -> str:
+        """Returns what the recogniser is made of: backbone, weights, engine and detector."""
+        engine = f"engine {self._network.name}"
+        return f"Facenet({self.backbone}, {self.model_path}, {engine}, detector {self._detector!r})"
+
+    def embed(self, images: Images) -> np.ndarray:
         """Embeds the face of each image.
 
         With a detector it is the largest face, aligned by its landmarks; if there are several, a
@@ -135,7 +142,7 @@ class Facenet:
             embeddings.append(photo.embedding[None])
         return np.concatenate(embeddings)
 
-    def find_faces(self, images):
+    def find_face(self, images: Images) -> list[Detections]:
         """Finds the face of each image that `embed` takes: the largest.
 
         Args:
@@ -152,7 +159,7 @@ class Facenet:
         self._find(photos)
         return [photo.faces for photo in photos]
 
-    def _find(self, photos):
+    def _find(self, photos: Sequence[Photo]) -> None:
         """Finds the largest face of each Photo."""
         found = self.detect_batch([photo.image for photo in photos])
         for photo, faces in zip(photos, found, strict=True):
@@ -161,15 +168,15 @@ class Facenet:
                 warnings.warn(text, stacklevel=2)
             photo.faces = faces.largest()
 
-    def detect_batch(self, images):
-        """Finds all faces of many images; a list of Detections."""
+    def detect_batch(self, images: Sequence[ImageSource]) -> list[Detections]:
+        """Finds all faces of many images, in pixels of each; ValueError without a detector."""
         if self._detector is None:
             raise ValueError("Facenet: finding faces needs a detector, which is none")
         return self._detector.detect_batch(images)
 
     @property
-    def identity(self):
-        """Dict that is equal where embeddings can be compared; see `utils.weights.model_identity`."""
+    def identity(self) -> dict[str, Any]:
+        """What decides the embeddings; equal where they can be compared, see `cards.model_identity`."""
         return model_identity(
             self.model_path,
             self.backbone,
@@ -180,12 +187,14 @@ class Facenet:
             self.letterbox_image,
         )
 
-    def face_crops(self, images, faces=None):
+    def face_crops(
+        self, images: Images, faces: Sequence[Detections] | None = None
+    ) -> list[np.ndarray | None]:
         """Cuts out the face of each image, as the network wants it, before normalisation.
 
         Args:
             images: as for `embed`.
-            faces: what `find_faces` returned for them; None to find them now.
+            faces: what `find_face` returned for them; None to find them now.
 
         Returns:
             A list of (H, W, 3) uint8 crops; None for an image without a face.
@@ -199,7 +208,7 @@ class Facenet:
         self._cut(photos)
         return [photo.crop for photo in photos]
 
-    def _cut(self, photos):
+    def _cut(self, photos: Sequence[Photo]) -> None:
         """Cuts out the face of each Photo, if it has one."""
         if self._detector is None:
             for photo in photos:
@@ -209,18 +218,18 @@ class Facenet:
             self._find(unknown)
         cut_faces(photos, self.align)
 
-    def align(self, image, landmarks):
-        """Warps the face with these landmarks (5, 2) to the network's input size, uint8."""
+    def align(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        """Returns the face with these landmarks (5, 2), warped to the network's input, (H, W, 3) uint8."""
         height, width = self.input_shape[:2]
         face = align(image, landmarks, max(height, width))
         return face if height == width else resize(face, (height, width))
 
-    def _whole(self, image):
+    def _whole(self, image: np.ndarray) -> np.ndarray:
         """Fits a whole image to the network's input, as the originals do with face crops."""
         size = self.input_shape[:2]
         return letterbox(image, size)[0] if self.letterbox_image else resize(image, size)
 
-    def embed_crops(self, crops):
+    def embed_crops(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Embeds faces that are cut out already.
 
         Args:
@@ -235,13 +244,30 @@ class Facenet:
             rows.append(self._network(normalize(batch, self.normalization)))
         return np.concatenate(rows)
 
-    def detect_image(self, image_1, image_2):
+    def detect_image(self, image_1: ImageSource, image_2: ImageSource) -> float:
         """Returns the Euclidean distance, 0 to 2, of the embeddings of two images' faces.
 
-        Up to `threshold` they are taken for the same person.
+        Up to `threshold` they are taken for the same person, see `verify`. It raises what `embed` raises.
         """
         first, second = self.embed([image_1, image_2])
         return float(np.linalg.norm(first - second))
+
+    def verify(self, image_1: ImageSource, image_2: ImageSource) -> Verdict:
+        """Returns whether two images show the same person; raises what `embed` raises."""
+        distance = self.detect_image(image_1, image_2)
+        return Verdict(distance <= self.threshold, distance, self.threshold)
+
+    def faces(self, image: ImageSource) -> EmbeddedFaces:
+        """Finds, aligns and embeds all faces of one image.
+
+        Raises:
+            ValueError: there is no detector.
+            ImageError: the image cannot be read.
+        """
+        image = read_image(image)
+        (found,) = self.detect_batch([image])
+        crops = [self.align(image, landmarks) for landmarks in found.landmarks]
+        return EmbeddedFaces(found, self.embed_crops(crops))
 
 
 def build_facenet(settings: Mapping[str, Any]) -> Facenet:
@@ -298,7 +324,37 @@ def _detector_class(name: str | None) -> type:
     raise ValueError(f"detector {name!r}: retinaface or mtcnn is needed here")
 
 
-def _as_list(images):
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError on a value that is not allowed."""
+    if settings["detector"] not in DETECTORS:
+        raise ValueError(
+            f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none"
+        )
+    if settings["backbone"] is not None:
+        find_backbone(settings["backbone"])
+    if settings["batch_size"] < 1:
+        raise ValueError(f"Facenet: batch_size {settings['batch_size']}: at least 1 expected")
+    if settings["normalization"] not in (None, *NORMALIZATIONS):
+        choices = ", ".join(NORMALIZATIONS)
+        raise ValueError(
+            f"Facenet: normalization {settings['normalization']!r} is not one of {choices}"
+        )
+    shape = settings["input_shape"]
+    if shape is not None and len(shape) != 3:
+        raise ValueError(f"Facenet: input_shape {shape}: height, width, 3 expected")
+
+
+def _threshold(given: float | None, model_path: str) -> float:
+    """Returns the threshold that is given, else that of the card beside the weights, else 1.1."""
+    threshold = (
+        read_card(model_path).get("threshold", DEFAULT_THRESHOLD) if given is None else given
+    )
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 2:
+        raise ValueError(f"Facenet: threshold {threshold!r}: a distance, 0 to 2, expected")
+    return threshold
+
+
+def _as_list(images: Images) -> Sequence[ImageSource]:
     if isinstance(images, (list, tuple)):
         return images
     if isinstance(images, np.ndarray) and images.ndim == 4:
@@ -306,8 +362,8 @@ def _as_list(images):
     return [images]
 
 
-def _name(image):
-    """What to call an image in a message."""
+def _name(image: ImageSource) -> str:
+    """Returns what to call an image in a message."""
     if isinstance(image, np.ndarray):
         return "the image array"
     return str(getattr(image, "filename", "") or image)

@@ -1,7 +1,8 @@
 """Finds faces and their five landmarks with RetinaFace."""
 
 import dataclasses
-import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,29 +12,36 @@ from utils.config import cfg_mnet, cfg_re50
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode
 from utils.engine.engine import compile_engine
-from utils.images.image_files import read_image
+from utils.engine.stopwatch import seconds_per_call
+from utils.faces.detections import Detections
+from utils.images.image_files import ImageSource, read_image
 from utils.images.placement import Letterbox, fit_within, letterbox, pad_to_multiple
 from utils.pictures.drawing import draw_detections
 from utils.settings.settings import override
 from utils.weights.loading import load_weights
+from utils.weights.location import locate
+from utils.weights.weight_files import read_weight_file
 
 STRIDE = 32  # of the coarsest feature map; the network wants multiples of it
 GREY = 128  # bars of the original's letterbox
 MEAN_PIXEL = (124, 117, 104)  # RGB, about 0 after normalisation, as the convolutions' own padding
+BACKBONES = {"mobilenet": cfg_mnet, "resnet50": cfg_re50}
 
 
 class Retinaface:
     """Face detector.
 
     Example:
-        >>> detections = Retinaface().detect("img/group.jpg")
+        >>> from utils.files.project import beside_project
+        >>> detections = Retinaface().detect(beside_project("img/group.jpg"))
         >>> detections.boxes.shape, detections.landmarks.shape
         ((4, 4), (4, 5, 2))
     """
 
     _defaults = {
-        "model_path": "model_data/retinaface_mobilenet025.weights.h5",  # any format of the README
-        "backbone": "mobilenet",  # mobilenet (width 0.25, fast) or resnet50
+        # weights in any format of the README, or a published name: python -m utils.weights download list
+        "model_path": "model_data/retinaface_mobilenet025.weights.h5",
+        "backbone": None,  # mobilenet (width 0.25, fast) or resnet50; none: what the weights are of
         "confidence": 0.5,  # least score of a face, 0 to 1
         "nms_iou": 0.45,  # of two boxes that overlap more than this, the better one stays
         "input_shape": [1280, 1280, 3],  # height, width that an image is scaled to fit; pixels
@@ -45,38 +53,47 @@ class Retinaface:
         "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
-    def __init__(self, **overrides):
-        """Builds the network and loads the weights.
+    def __init__(self, **overrides: Any) -> None:
+        """Builds the network that fits the weights, and loads them.
 
         Args:
             **overrides: settings to change, keys of `_defaults`.
 
         Raises:
-            ValueError: unknown setting or backbone, or weights that do not fit.
+            ValueError: unknown setting, a value that is not allowed, or weights that do not fit.
             FileNotFoundError: no weights at model_path.
+            DownloadError: the published weights of that name cannot be downloaded.
         """
         settings = override(self._defaults, overrides, "Retinaface")
-        self.__dict__.update(settings)
-        if self.backbone not in ("mobilenet", "resnet50"):
-            raise ValueError(f"Retinaface: backbone {self.backbone!r} is not mobilenet or resnet50")
-        if np.ndim(self.input_shape) != 1 or len(self.input_shape) < 2 or min(self.input_shape) < 1:
-            raise ValueError(f"Retinaface: input_shape {self.input_shape}: height, width expected")
-        for key in ("confidence", "nms_iou"):
-            value = getattr(self, key)
-            if not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise ValueError(f"Retinaface: {key} {value!r}: a number from 0 to 1 expected")
-        if self.batch_size < 1:
-            raise ValueError(f"Retinaface: batch_size {self.batch_size}: at least 1 expected")
-        self.cfg = cfg_mnet if self.backbone == "mobilenet" else cfg_re50
+        _check(settings)
+        self.model_path = locate(settings["model_path"], self._defaults["model_path"])
+        self.confidence: float = settings["confidence"]
+        self.nms_iou: float = settings["nms_iou"]
+        self.input_shape: Sequence[int] = settings["input_shape"]
+        self.letterbox_image: bool = settings["letterbox_image"]
+        self.enlarge: bool = settings["enlarge"]
+        self.square: bool = settings["square"]
+        self.batch_size: int = settings["batch_size"]
+        self.engine: str = settings["engine"]
+        self.precision: str = settings["precision"]
+        weights = read_weight_file(self.model_path)
+        given = settings["backbone"] and f"retinaface_{settings['backbone']}"
+        network = weights.network_among([f"retinaface_{name}" for name in BACKBONES], given)
+        self.backbone = network.removeprefix("retinaface_")
+        self.cfg = BACKBONES[self.backbone]
         self.model = RetinaFace(self.cfg)
-        self.load_report = load_weights(self.model, self.model_path)
+        self.load_report = load_weights(self.model, weights)
         self._network = compile_engine(self.model, self.engine, precision=self.precision)
 
-    def detect(self, image):
-        """Returns the Detections of one image: a path, a PIL image or an RGB uint8 array."""
+    def __repr__(self) -> str:
+        """Returns what the detector is made of: backbone, weights and engine."""
+        return f"Retinaface({self.backbone}, {self.model_path}, engine {self._network.name})"
+
+    def detect(self, image: ImageSource) -> Detections:
+        """Returns the faces of one image: a path, a PIL image or an (H, W, 3) RGB uint8 array."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images):
+    def detect_batch(self, images: Sequence[ImageSource]) -> list[Detections]:
         """Finds the faces of many images, images of one size together.
 
         Args:
@@ -101,12 +118,12 @@ class Retinaface:
             self._run(group, results)
         return results
 
-    def _place(self, image):
+    def _place(self, image: np.ndarray) -> tuple[np.ndarray, Letterbox]:
         """Scales and pads an image as the settings say.
 
-        A square letterbox wastes its bars, so only as much is padded as the strides need. An image
-        that was scaled to the limit keeps the place on the anchors' grid that it has in the middle
-        of that square: small faces are found just as there.
+        A square letterbox wastes its bars, so only as much is padded as the strides need. An image that was scaled to
+        the limit is offset as it would be in the middle of that square, modulo the stride, so that the anchors fall
+        on the same pixels.
 
         Returns:
             The canvas, (H, W, 3) uint8, sides multiples of STRIDE, and its Letterbox.
@@ -125,7 +142,7 @@ class Retinaface:
         canvas = pad_to_multiple(scaled, STRIDE, GREY, top, left)
         return canvas, dataclasses.replace(placed, top=top, left=left)
 
-    def _run(self, group, results):
+    def _run(self, group: list[tuple], results: list) -> None:
         """Puts one group of equally large canvases through the network."""
         canvases = np.stack([canvas for _, canvas, _, _ in group])
         size = canvases.shape[1:3]
@@ -137,22 +154,35 @@ class Retinaface:
             )
             results[index] = found.to_original(placed).clip(image_size)
 
-    def detect_image(self, image):
+    def detect_image(self, image: ImageSource) -> np.ndarray:
         """Returns the image, (H, W, 3) uint8 RGB, with boxes, scores and landmarks drawn."""
         image = read_image(image)
         return draw_detections(image, self.detect(image))
 
-    def get_map_txt(self, image):
+    def get_map_txt(self, image: ImageSource) -> np.ndarray:
         """Returns (N, 15) float32: x1 y1 x2 y2 score, then five landmarks x y; pixels."""
         return self.detect(image).to_array()
 
-    def get_FPS(self, image, test_interval):  # noqa: N802
+    def get_FPS(self, image: ImageSource, test_interval: int) -> float:  # noqa: N802
         """Returns the seconds that one detection takes, averaged over `test_interval` runs."""
         if test_interval < 1:
             raise ValueError(f"test_interval {test_interval}: at least 1 expected")
         image = read_image(image)
-        self.detect(image)
-        start = time.perf_counter()
-        for _ in range(test_interval):
-            self.detect(image)
-        return (time.perf_counter() - start) / test_interval
+        return seconds_per_call(lambda: self.detect(image), test_interval)
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError on a value that is not allowed."""
+    if settings["backbone"] not in (None, *BACKBONES):
+        raise ValueError(
+            f"Retinaface: backbone {settings['backbone']!r} is not mobilenet or resnet50"
+        )
+    shape = settings["input_shape"]
+    if np.ndim(shape) != 1 or len(shape) < 2 or min(shape) < 1:
+        raise ValueError(f"Retinaface: input_shape {shape}: height, width expected")
+    for key in ("confidence", "nms_iou"):
+        value = settings[key]
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"Retinaface: {key} {value!r}: a number from 0 to 1 expected")
+    if settings["batch_size"] < 1:
+        raise ValueError(f"Retinaface: batch_size {settings['batch_size']}: at least 1 expected")

@@ -17,6 +17,8 @@ from keras import layers
 
 PNET_CELL = 12
 PNET_STRIDE = 2
+RNET_SIDE = 24
+ONET_SIDE = 48
 
 
 def _conv_prelu(x, filters, kernel_size, conv_name, prelu_name):
@@ -53,7 +55,7 @@ def rnet() -> keras.Model:
     Returns:
         A model from (B, 24, 24, 3) to `prob` (B, 2) and offsets (B, 4).
     """
-    inputs = keras.Input((24, 24, 3), name="image")
+    inputs = keras.Input((RNET_SIDE, RNET_SIDE, 3), name="image")
     x = _conv_prelu(inputs, 28, 3, "conv1", "prelu1")  # 22 x 22 x 28
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)  # 11 x 11 x 28
     x = _conv_prelu(x, 48, 3, "conv2", "prelu2")  # 9 x 9 x 48
@@ -73,7 +75,7 @@ def onet() -> keras.Model:
         A model from (B, 48, 48, 3) to `prob` (B, 2), offsets (B, 4) and landmarks (B, 10):
         x1, y1, ..., x5, y5 in widths and heights of the box, from its top left corner.
     """
-    inputs = keras.Input((48, 48, 3), name="image")
+    inputs = keras.Input((ONET_SIDE, ONET_SIDE, 3), name="image")
     x = _conv_prelu(inputs, 32, 3, "conv1", "prelu1")  # 46 x 46 x 32
     x = layers.MaxPooling2D(3, 2, padding="same", name="pool1")(x)  # 23 x 23 x 32
     x = _conv_prelu(x, 64, 3, "conv2", "prelu2")  # 21 x 21 x 64

@@ -7,8 +7,10 @@ from PIL import Image
 
 from facenet import Facenet, build_detector, build_facenet
 from nets.facenet import facenet
+from nets.retinaface import RetinaFace
 from retinaface import Retinaface
 from tests.shared import need
+from utils.config import cfg_mnet
 from utils.detection.mtcnn import Mtcnn
 from utils.evaluation.lfw_pairs import find_images, read_pairs
 from utils.evaluation.roc import best_threshold
@@ -137,7 +139,7 @@ def test_network_is_built_to_fit_the_weights_and_the_caller(tmp_path):
 
 def test_finding_faces_needs_a_detector(crops_only):
     with pytest.raises(ValueError, match="needs a detector"):
-        crops_only.find_faces(photos(1))
+        crops_only.find_face(photos(1))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,39 @@ def test_weights_of_another_network_are_named(monkeypatch, layers, network):
     other = WeightFile("other.h5", "keras2", arrays)
     monkeypatch.setattr("facenet.read_weight_file", lambda path: other)
     with pytest.raises(ValueError, match=f"other.*the file holds {network} weights"):
-        build("other.h5")
+        build("other.h5", backbone=BACKBONE)
+
+
+def test_backbone_is_what_the_weights_are_of(weights, tmp_path):
+    assert Facenet._defaults["backbone"] is None
+    assert build(weights).backbone == BACKBONE == build(weights, backbone=BACKBONE).backbone
+    detector = tmp_path / "detector.weights.h5"
+    save_weights(RetinaFace(cfg_mnet), detector)
+    with pytest.raises(ValueError, match="detector.*holds retinaface_mobilenet weights, not those"):
+        build(detector)
+
+
+def test_default_weights_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = Facenet(detector=None, engine="keras")
+    assert Path(model.model_path) == ROOT / Facenet._defaults["model_path"]
+    assert model.threshold != 1.1  # that of the card beside them
+    with pytest.raises(FileNotFoundError, match="^model_data/mine.h5: no such weight file"):
+        Facenet(model_path="model_data/mine.h5")
+
+
+def test_verdict(crops_only, monkeypatch):
+    first, second = photos(2)
+    verdict = crops_only.verify(first, second)
+    assert verdict.distance == pytest.approx(crops_only.detect_image(first, second))
+    assert verdict.threshold == crops_only.threshold
+    assert verdict.same == (verdict.distance <= verdict.threshold) == bool(verdict)
+    monkeypatch.setattr(crops_only, "threshold", verdict.distance - 0.01)
+    assert not crops_only.verify(first, second)
+
+
+def test_what_it_is_made_of_can_be_read(crops_only, weights):
+    assert repr(crops_only) == f"Facenet({BACKBONE}, {weights}, engine keras, detector None)"
 
 
 # With a detector
@@ -281,7 +315,7 @@ def test_largest_of_several_faces_is_taken_with_a_warning(with_detector):
     picture = Image.fromarray(image)
     picture.filename = "party.jpg"
     with pytest.warns(UserWarning, match="party.jpg: 3 faces found, the largest is taken"):
-        (found,) = with_detector.find_faces([picture])
+        (found,) = with_detector.find_face([picture])
     np.testing.assert_allclose(found.boxes, [[120, 60, 200, 140]])
     with pytest.warns(UserWarning, match="3 faces"):
         several = with_detector.embed(image)
@@ -292,6 +326,17 @@ def test_one_face_gives_no_warning(with_detector):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert with_detector.embed(photo_with((120, 60, 80))).shape == (1, 128)
+
+
+def test_all_faces_of_a_photo(with_detector):
+    image = photo_with((10, 10, 40), (120, 60, 80), (20, 120, 50))
+    found = with_detector.faces(Image.fromarray(image))
+    np.testing.assert_allclose(found.detections.boxes, with_detector.detect_batch([image])[0].boxes)
+    for face, embedding in zip(found.detections, found.embeddings, strict=True):
+        crop = align(image, face.landmarks[0], SIDE)
+        np.testing.assert_allclose(with_detector.embed_crops([crop])[0], embedding, atol=1e-5)
+    nobody = with_detector.faces(photo_with())
+    assert len(nobody.detections) == 0 and nobody.embeddings.shape == (0, 128)
 
 
 def test_photo_without_a_face_is_named(with_detector, tmp_path):
@@ -313,7 +358,7 @@ def test_crops_keep_their_place_beside_a_photo_without_a_face(with_detector):
 
 def test_faces_found_before_are_used_again(with_detector, monkeypatch):
     image = photo_with((120, 60, 80))
-    faces = with_detector.find_faces(image)
+    faces = with_detector.find_face(image)
     expected = with_detector.face_crops(image)[0]
     monkeypatch.setattr(with_detector, "_detector", "not asked again")
     np.testing.assert_array_equal(with_detector.face_crops(image, faces)[0], expected)

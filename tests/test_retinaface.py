@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -6,10 +8,11 @@ from nets.facenet import facenet
 from nets.retinaface import RetinaFace
 from retinaface import Retinaface
 from tests.shared import need
-from utils.config import cfg_mnet
+from utils.config import cfg_mnet, cfg_re50
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode, encode_boxes, encode_landmarks
 from utils.faces.boxes import iou
+from utils.files.project import PROJECT
 from utils.images.image_files import ImageError, read_image
 from utils.weights.loading import save_weights
 
@@ -178,7 +181,7 @@ def test_detect_image_draws_on_a_copy(seer):
 def test_fps_is_the_mean_of_the_runs_after_the_first(seer, monkeypatch):
     detector = seer(letterbox_image=False)
     ticks = iter([10.0, 13.0])
-    monkeypatch.setattr("retinaface.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("utils.engine.stopwatch.time.perf_counter", lambda: next(ticks))
     assert detector.get_FPS(painted((64, 64), (1, 1, 9, 9)), 4) == pytest.approx(0.75)
     assert len(detector._network.canvases) == 5
 
@@ -292,6 +295,23 @@ def test_weights_of_a_recogniser_are_refused(tmp_path):
 def test_weights_of_the_other_backbone_are_refused(random_weights):
     with pytest.raises(ValueError, match="holds retinaface_mobilenet weights"):
         Retinaface(model_path=random_weights, backbone="resnet50")
+
+
+@pytest.mark.parametrize("cfg", [cfg_mnet, cfg_re50])
+def test_backbone_is_what_the_weights_are_of(tmp_path, cfg):
+    path = tmp_path / "x.weights.h5"
+    save_weights(RetinaFace(cfg), path)
+    detector = Retinaface(model_path=path, engine="keras")
+    assert detector.backbone == cfg["name"] and detector.cfg is cfg
+    assert repr(detector) == f"Retinaface({cfg['name']}, {path}, engine keras)"
+
+
+def test_default_weights_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        Path(Retinaface(engine="keras").model_path)
+        == PROJECT / "model_data/retinaface_mobilenet025.weights.h5"
+    )
 
 
 # The published weights on a real photo

@@ -14,18 +14,20 @@ authors have it.
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nets.mtcnn import PNET_CELL, PNET_STRIDE, onet, pnet, rnet
+from nets.mtcnn import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE, onet, pnet, rnet
 from nets.normalization import normalize
 from utils.detection.nms import nms
 from utils.detection.summed_area import SummedArea
 from utils.engine.engine import compile_engine
 from utils.faces.detections import Detections
-from utils.images.image_files import read_image
+from utils.images.image_files import ImageSource, read_image
 from utils.settings.settings import override
 from utils.weights.loading import load_weights
+from utils.weights.location import locate
 
 WEIGHT_FILES = ("det1.npy", "det2.npy", "det3.npy")
 
@@ -47,42 +49,47 @@ class Mtcnn:
     """
 
     _defaults = {
-        "model_path": "model_data",  # folder with det1.npy, det2.npy and det3.npy
+        # folder with det1.npy, det2.npy and det3.npy; "mtcnn" downloads the published ones, once
+        "model_path": "model_data",
         "thresholds": (0.6, 0.7, 0.7),  # least score, 0 to 1, that P-, R- and O-Net let pass
         "factor": 0.709,  # side of a pyramid level divided by that of the level before, 0 to 1
         "min_face_size": 20,  # side of the smallest face, pixels; twice that is far faster
         "engine": "auto",  # auto, litert or keras; see utils.engine.engine
     }
 
-    def __init__(self, **overrides):
+    def __init__(self, **overrides: Any) -> None:
         """Builds the networks and loads their weights."""
         settings = override(self._defaults, overrides, "Mtcnn")
         _check(**settings)
-        self.model_path = settings["model_path"]
-        self.thresholds = settings["thresholds"]
-        self.factor = settings["factor"]
-        self.min_face_size = settings["min_face_size"]
+        self.model_path = locate(settings["model_path"], self._defaults["model_path"])
+        self.thresholds: Sequence[float] = settings["thresholds"]
+        self.factor: float = settings["factor"]
+        self.min_face_size: float = settings["min_face_size"]
+        self.engine: str = settings["engine"]
         models = pnet(), rnet(), onet()
-        for model, path in zip(models, _weight_paths(settings["model_path"]), strict=True):
+        for model, path in zip(models, _weight_paths(self.model_path), strict=True):
             load_weights(model, path)
-        engine = settings["engine"]
-        self._pnet = compile_engine(models[0], engine, sizes=_STRIP_SHAPES)
-        self._rnet, self._onet = (compile_engine(model, engine) for model in models[1:])
+        self._pnet = compile_engine(models[0], self.engine, sizes=_STRIP_SHAPES)
+        self._rnet, self._onet = (compile_engine(model, self.engine) for model in models[1:])
 
-    def detect(self, image) -> Detections:
-        """Finds the faces of one image: a path, a Pillow image or an (H, W, 3) uint8 RGB array."""
+    def __repr__(self) -> str:
+        """Returns what the detector is made of: weights and engine."""
+        return f"Mtcnn({self.model_path}, engine {self._onet.name})"
+
+    def detect(self, image: ImageSource) -> Detections:
+        """Returns the faces of one image: a path, a PIL image or an (H, W, 3) uint8 RGB array."""
         return self.detect_batch([image])[0]
 
-    def detect_batch(self, images: Sequence) -> list[Detections]:
+    def detect_batch(self, images: Sequence[ImageSource]) -> list[Detections]:
         """Finds the faces of several images of any sizes.
 
         R-Net and O-Net see the candidates of all images together.
 
         Args:
-            images: paths, Pillow images or (H, W, 3) uint8 RGB arrays.
+            images: paths, PIL images or (H, W, 3) uint8 RGB arrays.
 
         Returns:
-            One Detections an image; boxes and landmarks may reach beyond the image.
+            The Detections of each image; boxes and landmarks may reach beyond the image.
 
         Raises:
             ImageError: an image cannot be read.
@@ -90,14 +97,14 @@ class Mtcnn:
         tables, candidates = [], []
         for image in map(read_image, images):
             tables.append(SummedArea(image))
-            candidates.append(self._propose(tables[-1], image.shape[:2]))
-        looks = zip(candidates, _look_closer(self._rnet, tables, candidates, 24), strict=True)
-        candidates = [self._refine(boxes, *outputs) for boxes, outputs in looks]
-        looks = zip(candidates, _look_closer(self._onet, tables, candidates, 48), strict=True)
-        return [self._conclude(boxes, *outputs) for boxes, outputs in looks]
+            candidates.append(self._run_pnet(tables[-1], image.shape[:2]))
+        outputs = _crop_and_run(self._rnet, tables, candidates, RNET_SIDE)
+        candidates = list(map(self._decode_rnet, candidates, outputs))
+        outputs = _crop_and_run(self._onet, tables, candidates, ONET_SIDE)
+        return list(map(self._decode_onet, candidates, outputs))
 
-    def _propose(self, table: SummedArea, size: tuple[int, int]) -> np.ndarray:
-        """Square candidate boxes (N, 4) that P-Net sees in an image of a (height, width)."""
+    def _run_pnet(self, table: SummedArea, size: tuple[int, int]) -> np.ndarray:
+        """Returns the square boxes (N, 4) that P-Net proposes for an image of a (height, width)."""
         found = [np.zeros((0, 9), np.float32)]
         for scale in pyramid_scales(size, self.min_face_size, self.factor):
             level = table.resize(tuple(int(np.ceil(side * scale)) for side in size))
@@ -106,20 +113,22 @@ class Mtcnn:
             found.append(proposals[nms(proposals[:, :4], proposals[:, 4], _NMS_IN_LEVEL)])
         proposals = np.concatenate(found)
         proposals = proposals[nms(proposals[:, :4], proposals[:, 4], _NMS)]
-        # At this stage, and only here, the authors take the sides one pixel short.
+        # The authors count the sides one pixel short at this stage, though not at the next two.
         sides = proposals[:, 2:4] - proposals[:, :2]
         return square(move_edges(proposals[:, :4], proposals[:, 5:], sides))
 
-    def _refine(self, boxes, prob, offsets) -> np.ndarray:
-        """Square boxes of the candidates that R-Net takes for faces."""
+    def _decode_rnet(self, boxes: np.ndarray, outputs: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Returns the corrected square boxes (M, 4) of the candidates (N, 4) that R-Net lets pass."""
+        prob, offsets = outputs
         scores = prob[:, 1]
         passed = np.flatnonzero(scores > self.thresholds[1])
         passed = passed[nms(boxes[passed], scores[passed], _NMS)]
         boxes = boxes[passed]
         return square(move_edges(boxes, offsets[passed], _sides(boxes)))
 
-    def _conclude(self, boxes, prob, offsets, landmarks) -> Detections:
-        """The candidates that O-Net takes for faces."""
+    def _decode_onet(self, boxes: np.ndarray, outputs: tuple[np.ndarray, ...]) -> Detections:
+        """Returns the faces among the candidates (N, 4): those that O-Net lets pass."""
+        prob, offsets, landmarks = outputs
         passed = np.flatnonzero(prob[:, 1] > self.thresholds[2])
         boxes, scores = boxes[passed], prob[passed, 1]
         sides = _sides(boxes)
@@ -129,10 +138,20 @@ class Mtcnn:
         return Detections(corrected[kept], scores[kept], points[kept])
 
 
-def _look_closer(
+def _crop_and_run(
     net: Callable, tables: Sequence[SummedArea], candidates: Sequence[np.ndarray], side: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yields, for each image and its boxes (N, 4), what R-Net or O-Net says of the N crops."""
+    """Cuts the candidates of all images out and runs R-Net or O-Net on the crops together.
+
+    Args:
+        net: (M, side, side, 3) normalised -> arrays (M, ...).
+        tables: of the images.
+        candidates: boxes (N, 4) of each image.
+        side: of the network's input, pixels.
+
+    Yields:
+        The outputs (N, ...) for each image.
+    """
     crops = []
     for table, boxes in zip(tables, candidates, strict=True):
         edges = np.floor(boxes).astype(int) - (1, 1, 0, 0)
@@ -145,7 +164,7 @@ def _look_closer(
 
 
 def pyramid_scales(size: tuple[int, int], min_face_size: float, factor: float) -> list[float]:
-    """Scales of the pyramid levels, largest first.
+    """Returns the scales of the pyramid levels, largest first.
 
     On the first level the smallest face has the 12 pixels of a P-Net cell; the last level is the
     smallest that is at least one cell high and wide.
@@ -174,8 +193,8 @@ def run_in_strips(
 
     Args:
         net: (n, h, w, 3) -> arrays (n, h', w', D), as nets.mtcnn.pnet.
-        level: (H, W, 3) normalised, at least one cell high and wide.
-        strip_pixels: a strip has at most about that many pixels.
+        level: (H, W, 3) float32, normalised, at least one cell high and wide.
+        strip_pixels: about the most pixels of a strip.
 
     Returns:
         The outputs for the whole level, (rows of cells, columns of cells, D) each.
@@ -225,12 +244,12 @@ def cells_to_boxes(
 
 
 def move_edges(boxes: np.ndarray, offsets: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    """Moves the edges of boxes (N, 4) by offsets (N, 4) times widths and heights, sides (N, 2)."""
+    """Returns boxes (N, 4) with edges moved by offsets (N, 4) times their widths and heights (N, 2)."""
     return boxes + offsets * np.tile(sides, 2)
 
 
 def square(boxes: np.ndarray) -> np.ndarray:
-    """Squares about the centres of boxes (N, 4), as wide as the longer side; empty ones go."""
+    """Returns boxes (N, 4) made square about their centres by the longer side, without empty ones."""
     sides = boxes[:, 2:] - boxes[:, :2]
     longer = sides.max(axis=1, keepdims=True)
     first = boxes[:, :2] + sides * 0.5 - longer * 0.5
@@ -238,7 +257,7 @@ def square(boxes: np.ndarray) -> np.ndarray:
 
 
 def _sides(boxes: np.ndarray) -> np.ndarray:
-    """Widths and heights (N, 2) in pixels, the last one included."""
+    """Returns widths and heights (N, 2) in pixels; the last pixel belongs to the box."""
     return boxes[:, 2:] - boxes[:, :2] + 1
 
 
@@ -253,7 +272,8 @@ def _weight_paths(folder: str | Path) -> list[Path]:
     return paths
 
 
-def _check(thresholds, factor, min_face_size, **_) -> None:
+def _check(thresholds: Sequence[float], factor: float, min_face_size: float, **_: Any) -> None:
+    """Raises ValueError on a value out of range."""
     if len(thresholds) != 3 or not all(0 <= value <= 1 for value in thresholds):
         raise ValueError(f"Mtcnn: thresholds {thresholds}: three numbers from 0 to 1 expected")
     if not 0 < factor < 1:

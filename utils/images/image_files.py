@@ -1,7 +1,5 @@
 """Image files and arrays: reading into RGB uint8, saving, listing, resizing and letterboxing."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct
@@ -12,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from utils.files.atomic_file import replacing
+
+ImageSource = str | os.PathLike | Image.Image | np.ndarray
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels (512 MB as RGB; Pillow's own hard limit)."""
@@ -55,7 +55,7 @@ _TURNS = {
 }
 
 
-def read_image(source: str | os.PathLike | Image.Image | np.ndarray) -> np.ndarray:
+def read_image(source: ImageSource) -> np.ndarray:
     """Reads any picture as RGB.
 
     The EXIF orientation is applied. Transparency is laid over white. 16-bit values are divided by

@@ -29,7 +29,7 @@ class Recognizer(Protocol):
     detector: str | None
     threshold: float
 
-    def find_faces(self, images: Sequence) -> list[Detections]:
+    def find_face(self, images: Sequence) -> list[Detections]:
         """Returns the largest face of each image, or none."""
 
     def face_crops(self, images: Sequence, faces: Sequence | None = None) -> list[np.ndarray]:
@@ -90,7 +90,7 @@ def compare(facenet: Recognizer, first: str | os.PathLike, second: str | os.Path
     if facenet.detector is None:
         crops, shown = facenet.face_crops(photos), photos
     else:
-        faces = facenet.find_faces([first, second])
+        faces = facenet.find_face([first, second])
         for path, found in zip((first, second), faces, strict=True):
             if not len(found):
                 raise NoFaceError(f"{path}: no face found")

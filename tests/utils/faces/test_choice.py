@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.utils.faces.test_photo_stream import faces
-from utils.faces.choice import central_face, weighted_areas
+from utils.faces.choice import central_face, largest_face, weighted_areas, weighted_face
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,16 @@ def test_weighted_areas():
     value = weighted_areas(np.float32([[45, 5, 55, 15]]), (60, 100))
     np.testing.assert_allclose(value, [100 * (1 - 20 / 58.309519)], rtol=1e-5)
     assert weighted_areas(np.zeros((0, 4), np.float32), (60, 100)).shape == (0,)
+
+
+def test_the_rules_differ():
+    """A small face in the middle, a large one beside it, a larger one in the corner."""
+    photo = faces([490, 490, 510, 510], [300, 300, 500, 500], [0, 0, 220, 220])
+    size = (1000, 1000)
+    assert (central_face(photo, size), weighted_face(photo, size), largest_face(photo)) == (0, 1, 2)
+
+
+def test_of_equals_the_first_is_taken():
+    photo = faces([40, 40, 60, 60], [40, 40, 60, 60])
+    for choose in (central_face, weighted_face, largest_face):
+        assert choose(photo, (100, 100)) == 0

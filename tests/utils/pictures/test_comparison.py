@@ -17,7 +17,7 @@ class Recognizer:
     def __init__(self, detector="retinaface", faces=1):
         self.detector, self.faces = detector, faces
 
-    def find_faces(self, images):
+    def find_face(self, images):
         box, points = [[10, 10, 30, 30]], [[[20, 20]] * 5]
         found = Detections(box, [0.9], points) if self.faces else Detections.empty()
         return [found for _ in images]
