@@ -52,6 +52,7 @@ _defaults = {
     "schedule": "cosine",  # cosine, step, constant, or a file with lines `epoch: rate`
     "warmup_epochs": 1.0,  # epochs of a rising rate at the start of a phase
     "momentum": 0.9,  # of sgd and rmsprop, beta_1 of the adams
+    "epsilon": None,  # none: the optimizer's own; 0.1 for the ADAM recipes of FaceNet in TensorFlow
     "weight_decay": 0.0,  # decoupled; 5e-3 for sgd is the 5e-4 of the originals
     "clipnorm": None,  # largest norm of one weight's gradient
     "ema": 0.0,  # 0.999 keeps an average of the weights, which is evaluated and saved
@@ -119,7 +120,8 @@ def train(settings, strategy=None):
     import tensorflow as tf
 
     from utils.training.checkpoints import newest_checkpoint
-    from utils.training.schedules import end_of_schedule, read_phases
+    from utils.training.phases import read_phases
+    from utils.training.schedules import end_of_schedule
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")

@@ -279,6 +279,7 @@ def test_early_stop(faces, tmp_path):
         ({"val_people": 0.2}, "the 1 people held out make too few pairs"),
         ({"augmentation": "odd"}, "augmentation 'odd' is not one of none, light, strong"),
         ({"ema": 1.5}, "ema 1.5: .*0 to 1"),
+        ({"optimizer": "sgd", "epsilon": 0.1}, "optimizer 'sgd' has no epsilon"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_the_first_step(changes, message, faces, tmp_path):

@@ -5,15 +5,16 @@ from typing import Any
 
 import keras
 
-from utils.training.schedules import Phase, phase_schedule
+from utils.training.phases import Phase
+from utils.training.schedules import phase_schedule
 
 # Weights that decay would only hinder. Anchored, since Keras searches names for the pattern, and
 # inside an update a name is TensorFlow's, `layer/bias:0`.
 UNDECAYED = r"(^|/)(bias|beta|gamma|alpha)(:\d+)?$"
 
 
-def _choices(momentum):
-    """Maps a name to the Keras class and the settings that differ from Keras's defaults."""
+def _choices(momentum: float) -> dict:
+    """Returns, for each name, the Keras class and the settings that differ from Keras's defaults."""
     sgd = (keras.optimizers.SGD, {"momentum": momentum, "nesterov": momentum > 0})
     return {
         "adam": (keras.optimizers.Adam, {"beta_1": momentum}),
@@ -27,13 +28,13 @@ def _choices(momentum):
 
 
 def build_optimizer(
-    name,
-    learning_rate,
-    momentum=0.9,
-    weight_decay=0.0,
-    clipnorm=None,
-    epsilon=None,
-):
+    name: str,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    clipnorm: float | None = None,
+    epsilon: float | None = None,
+) -> keras.optimizers.Optimizer:
     """Builds an optimizer with the settings of the Keras and TensorFlow FaceNets.
 
     - adam, adamw: beta_1 is the momentum, as in Keras FaceNet; epsilon 1e-7. FaceNet in TensorFlow
@@ -101,4 +102,5 @@ def phase_optimizer(
         momentum=settings["momentum"],
         weight_decay=settings["weight_decay"],
         clipnorm=settings["clipnorm"],
+        epsilon=settings["epsilon"],
     )

@@ -73,9 +73,6 @@ def test_clipnorm_bounds_the_gradient():
     assert run(optimizer, [8.0])[0] == pytest.approx(0.75)
 
 
-# ---- weight decay
-
-
 @pytest.fixture(scope="module")
 def network():
     """A network with every kind of weight, its layers named like weights that are not decayed."""
