@@ -24,14 +24,12 @@ from utils.generators.photo_augmentations import (
     view,
     whole_window,
 )
+from utils.generators.positions import ordered_images
 from utils.generators.samplers import plain
-from utils.images.image_files import ImageError, read_image
+from utils.generators.skipped_images import check_some_readable
 from utils.settings.settings import override
 
 _SIZE_MULTIPLE = 32
-_ENDLESS = 1 << 62  # positions
-_PROBES = 16
-_CHUNK = 256  # positions that the sampler computes at once: its cost is in operations, not numbers
 
 
 def detection_dataset(
@@ -74,10 +72,7 @@ def detection_dataset(
     settings = override(AUGMENTATION, augmentation or {}, "augmentation")
     labels = _pack(items, image_size)
     to_element = _element_maker(image_size, cfg)
-    sampler = plain(np.arange(len(items)), seed)
-
-    def look_up(positions):
-        return positions, sampler.image(positions)
+    sampler = plain(items, seed)
 
     def read(position, index):
         choice_seed, _ = _seeds_at(position, seed)
@@ -89,7 +84,7 @@ def detection_dataset(
         sample = _augment(samples, image_size, augmentation_seed, settings)
         return to_element(sample, position)
 
-    order = tf.data.Dataset.range(start, _ENDLESS).batch(_CHUNK).map(look_up).unbatch()
+    order = ordered_images(sampler, start).unbatch()
     photos = order.map(read, num_parallel_calls=tf.data.AUTOTUNE)
     # Only reading may fail silently: a mistake in what follows has to surface.
     photos = photos.ignore_errors(log_warning=True)
@@ -143,7 +138,7 @@ def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Label
     missing = next((path for path in paths if not os.path.exists(path)), None)
     if missing is not None:
         raise FileNotFoundError(f"{missing}: the label file names it, but it does not exist")
-    _check_some_readable(paths)
+    check_some_readable(paths, "photos")
     counts = [len(face_boxes) for face_boxes in boxes]
     with tf.device("CPU"):
         return _Labels(
@@ -153,19 +148,6 @@ def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Label
             tf.constant(np.concatenate([np.reshape(p, (-1, 5, 2)) for p in landmarks]), tf.float32),
             tf.constant(np.concatenate([np.reshape(h, -1) for h in has_landmarks]), tf.bool),
         )
-
-
-def _check_some_readable(paths: Sequence[str]) -> None:
-    """Raises ImageError if none of some photos can be read: the stream would never yield."""
-    probes = np.unique(np.linspace(0, len(paths) - 1, _PROBES).astype(int))
-    reasons = []
-    for index in probes:
-        try:
-            read_image(paths[index])
-            return
-        except ImageError as error:
-            reasons.append(str(error))
-    raise ImageError(f"none of {len(reasons)} photos tried can be read; {reasons[0]}")
 
 
 def _read(index: tf.Tensor, labels: _Labels) -> Sample:

@@ -1,7 +1,5 @@
 """tf.data pipelines that feed the training of recognition."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -11,11 +9,9 @@ from nets.normalization import normalize
 from utils.generators.decoding import read_face
 from utils.generators.face_augmentations import Augmentation, augment, find_augmentation, mixup
 from utils.generators.pixel_changes import crop
-from utils.generators.samplers import Sampler, Shard, global_position, local_position, sequential
+from utils.generators.positions import ENDLESS, Shard, ordered_images
+from utils.generators.samplers import Sampler, sequential
 from utils.generators.skipped_images import file_tensors
-
-_ENDLESS = 1 << 62  # positions; 10,000 images a second for ten million years
-_CHUNK = 256  # positions that a sampler computes at once: its cost is in operations, not numbers
 
 
 def recognition_dataset(
@@ -69,9 +65,8 @@ def recognition_dataset(
     settings = find_augmentation(augmentation)
     files = file_tensors(paths, labels)
     _check_stream(batch_size, sampler, start, shard, replicas)
-    stop = _ENDLESS if repeat else sampler.epoch_length
-    positions = _positions(start, stop, sampler, shard)
-    faces = _read_faces(positions, files, sampler, _with_margin(size, settings.crop))
+    order = ordered_images(sampler, start, ENDLESS if repeat else sampler.epoch_length, shard)
+    faces = _read_faces(order, files, sampler.group, _with_margin(size, settings.crop))
     stream = tf.constant(seed, tf.int64)
 
     def change(index, label, image):
@@ -116,9 +111,9 @@ def validation_dataset(
         ValueError: No images, or paths and labels do not fit each other.
         ImageError: None of several images can be read.
     """
-    files, sampler = file_tensors(paths, labels), sequential(labels)
-    positions = _positions(0, len(files[0]), sampler, (0, 1))
-    faces = _read_faces(positions, files, sampler, _with_margin(size, margin))
+    files = file_tensors(paths, labels)
+    order = ordered_images(sequential(labels), 0, len(files[0]))
+    faces = _read_faces(order, files, 1, _with_margin(size, margin))
 
     def middle(index, label, image):
         return index, label, crop(image, size, 0.5, 0.5)
@@ -148,30 +143,13 @@ def _with_margin(size: tuple[int, int], margin: float) -> tuple[int, int]:
     return tuple(round(side * (1 + margin)) for side in size)
 
 
-def _positions(start: int, stop: int, sampler: Sampler, shard: Shard) -> tf.data.Dataset:
-    """Chunks (n,) int64 of this worker's positions, of all positions from start to stop."""
-    start, stop = (local_position(end, sampler.block, shard) for end in (start, stop))
-    chunk = _CHUNK // sampler.group * sampler.group
-
-    def fill(first):
-        local = tf.range(first, tf.minimum(first + chunk, stop), dtype=tf.int64)
-        return global_position(local, sampler.block, shard)
-
-    return _map(tf.data.Dataset.range(start, stop, chunk), fill)
-
-
 def _read_faces(
-    positions: tf.data.Dataset,
-    files: tuple[tf.Tensor, tf.Tensor],
-    sampler: Sampler,
-    size: tuple[int, int],
+    order: tf.data.Dataset, files: tuple[tf.Tensor, tf.Tensor], group: int, size: tuple[int, int]
 ) -> tf.data.Dataset:
     """Elements (position () int64, label () int32, image (h, w, 3) uint8) of readable groups."""
     paths, labels = files
-    group = sampler.group
 
-    def look_up(position):
-        image = tf.ensure_shape(sampler.image(position), position.shape)
+    def look_up(position, image):
         columns = (position, tf.gather(labels, image), tf.gather(paths, image))
         return columns if group == 1 else tuple(tf.reshape(x, [-1, group]) for x in columns)
 
@@ -180,7 +158,7 @@ def _read_faces(
             return position, label, read_face(name, size)
         return position, label, tf.stack([read_face(part, size) for part in tf.unstack(name)])
 
-    samples = _map(positions, look_up).unbatch()
+    samples = _map(order, look_up).unbatch()
     # Only reading may fail in silence (`SkippedImages` tells): a later mistake has to surface.
     faces = _map(samples, read).ignore_errors()
     return faces if group == 1 else faces.unbatch()

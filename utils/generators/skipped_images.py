@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from utils.generators.decoding import read_face
-from utils.generators.samplers import Sampler, Shard, global_position, local_position
+from utils.generators.positions import Shard, global_position, local_position
+from utils.generators.samplers import Sampler
 from utils.images.image_files import ImageError, read_image
 
 _PROBES = 16
@@ -79,8 +80,7 @@ class SkippedImages:
         if not len(gone):
             return []
         positions = global_position(gone, self._sampler.block, self._shard)
-        with tf.device("CPU"):
-            indices = np.unique(self._sampler.image(positions).numpy())
+        indices = np.unique(self._sampler.image(positions))
         candidates = [str(self._paths[i]) for i in indices]
         reasons = {path: _why_unreadable(path) for path in candidates if path not in self.files}
         # Of a triplet, only the image that is broken is named.
@@ -125,17 +125,26 @@ def file_tensors(paths: Sequence[str], labels: Sequence[int]) -> tuple[tf.Tensor
     """Returns paths and labels as tensors on the CPU; an error if no image of a sample can be read."""
     if len(paths) != len(labels) or not len(paths):
         raise ValueError(f"{len(paths)} paths and {len(labels)} labels: as many of both expected")
-    probes = np.unique(np.linspace(0, len(paths) - 1, _PROBES).astype(int))
-    reasons = (_why_unreadable(str(paths[i])) for i in probes)
-    # A stream in which everything is skipped would never yield a batch.
-    if all(reasons):
-        first = str(paths[0])
-        raise ImageError(
-            f"none of {len(probes)} images tried can be read; {first}: {_why_unreadable(first)}"
-        )
+    check_some_readable(paths, "images")
     # On the CPU, where tf.data runs, even if the default device is a GPU.
     with tf.device("CPU"):
         return tf.constant([os.fsencode(path) for path in paths]), tf.constant(labels, tf.int32)
+
+
+def check_some_readable(paths: Sequence[str], noun: str) -> None:
+    """Raises ImageError if none of some images can be read: such a stream would never yield a batch.
+
+    Args:
+        paths: (N,) image files, of which up to 16 are tried.
+        noun: what the error calls them, such as "images".
+    """
+    probes = np.unique(np.linspace(0, len(paths) - 1, _PROBES).astype(int))
+    if not all(_why_unreadable(str(paths[i])) for i in probes):
+        return
+    first = str(paths[0])
+    raise ImageError(
+        f"none of {len(probes)} {noun} tried can be read; {first}: {_why_unreadable(first)}"
+    )
 
 
 def _why_unreadable(path: str) -> str:

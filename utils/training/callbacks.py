@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from utils.files.atomic_file import replacing
+from utils.generators.samplers import ORDER_VERSION
 from utils.training.checkpoints import list_checkpoints, save_checkpoint
 from utils.weights.loading import save_weights
 
@@ -189,7 +190,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def _save(self, epoch, step):
         state = {"phase": self.phase, "epoch": epoch, "step_of_epoch": step}
-        state |= {"steps": self.steps, "batch_size": self.batch_size}
+        state |= {"steps": self.steps, "batch_size": self.batch_size, "order": ORDER_VERSION}
         updates = int(self.model.updates.numpy())
         save_checkpoint(self.folder, updates, self.model.state(), state, self.keep)
 

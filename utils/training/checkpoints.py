@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from utils.files.atomic_file import replacing
+from utils.generators.samplers import ORDER_VERSION
 
 _NAME = re.compile(r"step-(\d{8})\.ckpt\.h5")
 
@@ -132,7 +133,7 @@ def restore(path: Path, variables: Sequence, steps: int, batch_size: int) -> tup
 
     Raises:
         ValueError: the checkpoint does not fit the training, or was written inside an epoch of
-            another length or batch size.
+            another length, batch size or order of images.
     """
     state = load_checkpoint(path, variables)
     epoch, done = state["epoch"], state["step_of_epoch"]
@@ -140,6 +141,11 @@ def restore(path: Path, variables: Sequence, steps: int, batch_size: int) -> tup
         raise ValueError(
             f"{path}: inside an epoch of {state['steps']} steps with batch_size "
             f"{state['batch_size']}, now {steps} with {batch_size}: resume with the same"
+        )
+    if done and state.get("order", 1) != ORDER_VERSION:
+        raise ValueError(
+            f"{path}: written inside an epoch by a version that shows images in another order; "
+            f"remove the checkpoints of epoch {epoch + 1} to resume from its start"
         )
     print(f"resumed from {path}: epoch {epoch + 1}, step {done}")
     return epoch, done

@@ -1,10 +1,10 @@
 import numpy as np
 
-from tests.utils.generators.test_recognition import SAMPLERS
+from tests.utils.generators.test_recognition import SAMPLERS, broken, faces  # noqa: F401  fixtures
 from utils.generators.skipped_images import SkippedImages, check_files
 
 
-def test_skipped_images_starts_where_the_stream_does(faces):
+def test_skipped_images_starts_where_the_stream_does(faces):  # noqa: F811
     skipped = SkippedImages(faces, SAMPLERS["plain"], start=12)
     assert skipped.update(np.array([12, 13])) == []
     assert skipped.update(np.array([], np.int64)) == []
@@ -13,7 +13,7 @@ def test_skipped_images_starts_where_the_stream_does(faces):
     assert skipped.dropped == 1 and "when its turn came" in skipped.summary()
 
 
-def test_check_files(broken, tmp_path):
+def test_check_files(broken, tmp_path):  # noqa: F811
     bad = check_files([*broken, str(tmp_path)])
     assert [path for path, _ in bad] == [broken[10], broken[11]]
     assert "empty" in bad[0][1] and "No such file" in bad[1][1]

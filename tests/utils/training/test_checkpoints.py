@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from utils.generators.samplers import ORDER_VERSION
 from utils.training.checkpoints import (
     list_checkpoints,
     load_checkpoint,
     read_state,
+    restore,
     save_checkpoint,
 )
 
@@ -52,6 +54,17 @@ def test_other_settings_are_refused_and_nothing_is_set(tmp_path):
     with pytest.raises(ValueError, match=r"shape \(6,\).*needs \(5,\)"):
         load_checkpoint(path, other)
     assert not other[0].numpy().any()
+
+
+def test_an_epoch_is_finished_in_its_own_order_of_images_only(tmp_path):
+    state = {"epoch": 3, "steps": 10, "batch_size": 2}
+    inside = save_checkpoint(tmp_path, 1, variables(), {**state, "step_of_epoch": 4})
+    with pytest.raises(ValueError, match="another order; remove the checkpoints of epoch 4"):
+        restore(inside, variables(), 10, 2)
+    between = save_checkpoint(tmp_path, 2, variables(), {**state, "step_of_epoch": 0})
+    assert restore(between, variables(), 10, 2) == (3, 0)
+    same = {**state, "step_of_epoch": 4, "order": ORDER_VERSION}
+    assert restore(save_checkpoint(tmp_path, 3, variables(), same), variables(), 10, 2) == (3, 4)
 
 
 @pytest.mark.parametrize("size", [0, 100, 2000])
