@@ -4,20 +4,25 @@ After Wang et al., "Progressive Blockwise Knowledge Distillation", IJCAI 2018, b
 once: each sees what the teacher's block sees, so none waits for another.
 """
 
+from collections.abc import Iterator, Sequence
+
 import keras
 import tensorflow as tf
 
 
-def split_blocks(network, last_layers):
-    """Cuts a network into blocks that share its weights.
+def split_blocks(
+    network: keras.Model, last_layers: Sequence[str]
+) -> list[tuple[list[int], keras.Model]]:
+    """Returns the blocks that a network is cut into; they share its weights.
 
     Args:
         network: functional Keras model of one input.
         last_layers: names of the layers that end a block, each after those that it builds on.
 
     Returns:
-        A (sources, block) for each name: which outputs it takes, as numbers of earlier names or
-        -1 for the network's input, and the Keras model from those to the named layer's output.
+        A pair (sources, block) for each name: the outputs that the block takes, as numbers of
+        earlier names or -1 for the network's input, and the Keras model from those to the named
+        layer's output.
     """
     tensors = [network.input, *(network.get_layer(name).output for name in last_layers)]
     blocks = []
@@ -45,15 +50,21 @@ def _sources(end, tensors):
 
 
 class BlockDistillation:
-    """Each block of a student learns what the teacher's block makes of the teacher's own input.
+    """Each block of a student learns the output of the teacher's block.
 
-    A block alone is shallow, so it learns in few steps. The errors that add up along the whole
-    student are left to a training afterwards: on its embeddings, or on all blocks again, each of
-    which then takes what the student's own blocks give it. A block that ends in an addition is
-    taken for a residual one, from one source.
+    Each block sees the teacher's features, so it learns in few steps. Errors that accumulate over
+    the blocks are corrected afterwards by loss `distill`, or by `retinaface_distill`, where a block
+    sees the student's own features. A block that ends in an addition is taken for a residual one,
+    from one source.
     """
 
-    def __init__(self, student, teacher, last_layers, guided=True):
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model,
+        last_layers: Sequence[str],
+        guided: bool = True,
+    ) -> None:
         """Cuts both networks, of one architecture, behind the same layers; see `split_blocks`.
 
         Args:
@@ -65,14 +76,15 @@ class BlockDistillation:
         self.blocks = split_blocks(student, last_layers)
         self._guided = guided
         ends = [teacher.get_layer(name).output for name in last_layers]
-        # kept in a closure: Keras would count the teacher's weights as the trainer's
+        # A closure hides the teacher from Keras, which would count its weights as the trainer's.
         features = keras.Model(teacher.input, ends)
         self._teach = lambda images: features(images, training=False)
 
-    def calibrate(self, images):
-        """Gives a block's last batch norm, if it is of all outputs, the mean and spread they need.
+    def calibrate(self, images: tf.Tensor) -> None:
+        """Sets each block's last batch norm to the mean and spread of what the block has to add.
 
-        Without it the first thousand steps go into shrinking what residual blocks add.
+        Blocks without a batch norm of their output's size are left as they are. Without this, the
+        first thousand steps go into shrinking what residual blocks add.
 
         Args:
             images: (B, H, W, 3), normalised.
@@ -84,20 +96,22 @@ class BlockDistillation:
                 norms[-1].gamma.assign(tf.sqrt(variance))
                 norms[-1].beta.assign(mean)
 
-    def __call__(self, images, training):
+    def __call__(self, images: tf.Tensor, training: bool) -> tf.Tensor:
         """Returns the mean over the blocks of `relative_error`, a scalar; see `compare`."""
         return self.mean_error(self.compare(images, training))
 
-    def compare(self, images, training):
-        """Runs both networks.
+    def compare(
+        self, images: tf.Tensor, training: bool
+    ) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+        """Returns the outputs of both networks, block by block.
 
         Args:
             images: (B, H, W, 3), normalised.
             training: whether the student's batch norms use the batch.
 
         Returns:
-            For each block what it makes, what it should make, and what is the measure of its
-            error, all (B, ..., C); see `relative_error`.
+            For each block its output, the teacher's, and the values whose spread its error is
+            measured by, all (B, ..., C); see `relative_error`.
         """
         own, compared = {-1: images}, []
         for number, (block, sources, target, spread) in enumerate(self._lessons(images)):
@@ -108,14 +122,16 @@ class BlockDistillation:
         return compared
 
     @staticmethod
-    def mean_error(compared):
+    def mean_error(compared: Sequence[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]) -> tf.Tensor:
         """Returns the mean over the blocks of `relative_error`, a scalar."""
         return tf.add_n([relative_error(*block) for block in compared]) / len(compared)
 
-    def _lessons(self, images):
-        """Yields each block, the teacher's inputs and outputs of it, and what a block has to add.
+    def _lessons(
+        self, images: tf.Tensor
+    ) -> Iterator[tuple[keras.Model, list[tf.Tensor], tf.Tensor, tf.Tensor]]:
+        """Yields each block, the teacher's inputs and output of it, and what it has to add.
 
-        The last is the outputs less what a shortcut gives.
+        What it has to add is the output less the input of its shortcut, where there is one.
         """
         targets = [tf.stop_gradient(x) for x in self._teach(images)]
         known = [*targets, images]  # so that -1 is the input
@@ -125,14 +141,14 @@ class BlockDistillation:
             yield block, sources, target, target - sources[0] if shortcut else target
 
 
-def relative_error(outputs, targets, spread):
-    """Mean squared error as a share of the variance of a channel: 0 is equal, about 1 is chance.
+def relative_error(outputs: tf.Tensor, targets: tf.Tensor, spread: tf.Tensor) -> tf.Tensor:
+    """Returns the mean squared error over a channel's variance: 0 is equal, about 1 is chance.
 
     Args:
         outputs: (B, ..., C).
         targets: (B, ..., C), what they should be.
-        spread: (B, ..., C), whose variances are the measure; a channel that hardly varies is
-            measured by a tenth of the mean over all channels.
+        spread: (B, ..., C), whose variances divide the error; a tenth of their mean over all
+            channels is added, for channels that hardly vary.
 
     Returns:
         float32 scalar.

@@ -1,13 +1,24 @@
 """The multibox loss of RetinaFace (Deng et al., 2019, arXiv:1905.00641)."""
 
+from collections.abc import Mapping, Sequence
+
 import tensorflow as tf
+
+from nets.smooth_l1 import smooth_l1
 
 NEGATIVES_WITHOUT_FACES = 100
 _EPSILON = 1e-7
 
 
-def multibox_loss(targets, bbox, cls, ldm, neg_pos=7, box_weight=2.0):
-    """Losses of a batch, each a sum over the batch divided by its number of positive anchors.
+def multibox_loss(
+    targets: Mapping[str, tf.Tensor],
+    bbox: tf.Tensor,
+    cls: tf.Tensor,
+    ldm: tf.Tensor,
+    neg_pos: float = 7,
+    box_weight: float = 2.0,
+) -> dict[str, tf.Tensor]:
+    """Returns the losses of a batch, each a sum over the batch divided by its number of positive anchors.
 
     The class loss takes all P positive anchors and the `neg_pos` * P background anchors of
     highest loss. They are mined over the whole batch, as in the Keras original, so that photos
@@ -31,8 +42,8 @@ def multibox_loss(targets, bbox, cls, ldm, neg_pos=7, box_weight=2.0):
     """
     positive = tf.cast(targets["label"], tf.float32)
     labelled = positive * tf.cast(targets["has_landmarks"], tf.float32)
-    box = _smooth_l1(targets["boxes"], bbox)
-    landmarks = _smooth_l1(targets["landmarks"], ldm)
+    box = _coding_error(targets["boxes"], bbox)
+    landmarks = _coding_error(targets["landmarks"], ldm)
     return {
         "box": box_weight * _weighted_mean(positive, box),
         "class": _mined_cross_entropy(positive, tf.cast(cls, tf.float32), neg_pos),
@@ -40,8 +51,10 @@ def multibox_loss(targets, bbox, cls, ldm, neg_pos=7, box_weight=2.0):
     }
 
 
-def imitation_loss(teacher, student):
-    """How far a detector's outputs are from another's, where that one sees faces.
+def imitation_loss(
+    teacher: Sequence[tf.Tensor], student: Sequence[tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """Returns how far a detector's outputs are from a teacher's, where the teacher sees faces.
 
     An anchor counts as much as the teacher's probability of a face. The class loss is the
     Kullback-Leibler divergence, summed over all anchors: each false face of the student counts.
@@ -65,18 +78,18 @@ def imitation_loss(teacher, student):
     }
 
 
-def _smooth_l1(truth, prediction):
-    """Huber loss of slope 1 beyond 1, summed over the last axis: (B, A, K) -> (B, A)."""
-    error = tf.abs(tf.cast(prediction, tf.float32) - tf.cast(truth, tf.float32))
-    return tf.reduce_sum(tf.where(error < 1.0, 0.5 * tf.square(error), error - 0.5), axis=-1)
+def _coding_error(truth: tf.Tensor, prediction: tf.Tensor) -> tf.Tensor:
+    """Returns the smooth L1 loss, summed over the last axis: (B, A, K) -> (B, A)."""
+    error = tf.cast(prediction, tf.float32) - tf.cast(truth, tf.float32)
+    return tf.reduce_sum(smooth_l1(error), axis=-1)
 
 
-def _weighted_mean(weights, values):
-    """Sum of weights times values by the sum of weights, at least 1: 0 where no weight is."""
+def _weighted_mean(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of weights times values over the sum of weights, or over 1 if that is less."""
     return tf.reduce_sum(weights * values) / tf.maximum(tf.reduce_sum(weights), 1.0)
 
 
-def _mined_cross_entropy(positive, cls, neg_pos):
+def _mined_cross_entropy(positive: tf.Tensor, cls: tf.Tensor, neg_pos: float) -> tf.Tensor:
     # Added rather than a lower limit, which would stop the gradient where it is needed most.
     log_probabilities = tf.math.log(_EPSILON + (1.0 - _EPSILON) * cls)
     background_loss, face_loss = -log_probabilities[..., 0], -log_probabilities[..., 1]

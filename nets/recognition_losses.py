@@ -1,57 +1,60 @@
 """Losses of the recognition networks: pure functions on tensors, computed in float32.
 
 Embeddings are (B, D), labels (B,) integers, logits and cosines (B, C), in any float type; a loss
-comes out as a float32 scalar. An empty batch costs 0, so a replica that gets no images does no
-harm; only the miners of triplets need one image at least.
+is a float32 scalar. An empty batch costs 0, so a replica that gets no images does no harm; only the
+miners of triplets need one image at least.
 """
 
 import math
 
 import tensorflow as tf
 
+from nets.smooth_l1 import smooth_l1
+
+PRELOGITS_EPSILON = 1e-4  # added to each absolute value, as in FaceNet in TensorFlow
 DISTANCE_EPSILON = 1e-12  # inside a square root, whose slope at 0 is infinite
 NORM_EPSILON = 1e-6  # floor of a squared norm; its inverse root, times a scale of 64, fits float16
 
 
-def _float32(*tensors):
+def _float32(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
     return tuple(tf.cast(tensor, tf.float32) for tensor in tensors)
 
 
-def _mean_over(total, count):
-    """Divides a float32 sum by an integer count; nothing to average is 0, not NaN."""
+def _mean_over(total: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Returns a float32 sum divided by an integer count; 0, not NaN, where there is nothing."""
     return total / tf.cast(tf.maximum(count, 1), tf.float32)
 
 
-def _mean(values):
+def _mean(values: tf.Tensor) -> tf.Tensor:
     return _mean_over(tf.reduce_sum(values), tf.size(values))
 
 
-def _squared_distance(a, b):
+def _squared_distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.square(a - b), axis=-1)
 
 
-def _distance(a, b):
-    """Euclidean distance whose gradient at identical rows is 0."""
+def _distance(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Returns the Euclidean distance, whose gradient at identical rows is 0."""
     return tf.sqrt(_squared_distance(a, b) + DISTANCE_EPSILON)
 
 
-def _pairwise_squared_distances(embeddings):
-    """(B, D) to (B, B), by one matrix product; rounding leaves about 1e-7 where it should be 0."""
+def _pairwise_squared_distances(embeddings: tf.Tensor) -> tf.Tensor:
+    """Returns (B, B), by one matrix product; rounding leaves about 1e-7 where it should be 0."""
     squares = tf.reduce_sum(tf.square(embeddings), axis=1)
     products = tf.matmul(embeddings, embeddings, transpose_b=True)
     return tf.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
 
 
-def _pair_masks(labels):
-    """Which pairs of rows are positives (same label, two images) and which negatives, (B, B)."""
+def _pair_masks(labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns which pairs of rows are positives (same label, two images) and which negatives."""
     labels = tf.cast(labels, tf.int32)
     same = labels[:, None] == labels[None, :]
     itself = tf.eye(tf.shape(labels)[0], dtype=tf.bool)
     return same & ~itself, ~same
 
 
-def split_triplets(embeddings):
-    """Splits a batch laid out [N anchors; N positives; N negatives], as Keras FaceNet feeds it.
+def split_triplets(embeddings: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the parts of a batch laid out [N anchors; N positives; N negatives], as in Keras FaceNet.
 
     Args:
         embeddings: (3N, D).
@@ -68,30 +71,32 @@ def split_triplets(embeddings):
     return tf.split(embeddings, 3, axis=0)
 
 
-def triplet_loss(anchor, positive, negative, alpha=0.2, squared=False):
-    """Triplet loss max(d(a, p) - d(a, n) + alpha, 0), a mean over the triplets that cost anything.
+def triplet_loss(
+    anchor: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, alpha: float = 0.2
+) -> tf.Tensor:
+    """Returns the mean of max(d(a, p) - d(a, n) + alpha, 0) over the triplets that cost anything.
 
-    Keras FaceNet takes the Euclidean distance and this average: both are the default. Schroff et
-    al. (2015, eq. 3) and FaceNet in TensorFlow take the squared distance.
+    d is the Euclidean distance, as in Keras FaceNet; Schroff et al. (2015, eq. 3) and FaceNet in
+    TensorFlow square it, as `triplet_semihard` does.
 
     Args:
         anchor: (N, D), L2-normalised, as are the others.
         positive: (N, D), other images of the same people.
         negative: (N, D), images of other people.
         alpha: margin, in units of the distance.
-        squared: take squared distances.
 
     Returns:
         The loss, a float32 scalar; 0 when no triplet violates the margin.
     """
     anchor, positive, negative = _float32(anchor, positive, negative)
-    distance = _squared_distance if squared else _distance
-    hinge = tf.nn.relu(distance(anchor, positive) - distance(anchor, negative) + alpha)
+    hinge = tf.nn.relu(_distance(anchor, positive) - _distance(anchor, negative) + alpha)
     return _mean_over(tf.reduce_sum(hinge), tf.math.count_nonzero(hinge))
 
 
-def triplet_semihard(embeddings, labels, alpha=0.2):
-    """Triplet loss over every pair of one person with a semi-hard negative (Schroff et al., 2015).
+def triplet_semihard(
+    embeddings: tf.Tensor, labels: tf.Tensor, alpha: float = 0.2
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the triplet loss of every pair of one person with a semi-hard negative (Schroff et al., 2015).
 
     A pair (a, p) gets the nearest negative that is strictly farther from a than p is; when none
     is, the farthest negative, the mildest of those that are too near. Distances are squared, as in
@@ -124,8 +129,10 @@ def triplet_semihard(embeddings, labels, alpha=0.2):
     return _mean_over(tf.reduce_sum(hinge), active), active
 
 
-def triplet_batch_hard(embeddings, labels, alpha=0.2):
-    """Triplet loss of each image with its farthest positive and nearest negative (Hermans, 2017).
+def triplet_batch_hard(
+    embeddings: tf.Tensor, labels: tf.Tensor, alpha: float = 0.2
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the triplet loss of images with farthest positive and nearest negative (Hermans, 2017).
 
     Distances are Euclidean, as the paper advises. The mean is over the anchors that have both a
     positive and a negative in the batch (eq. 5).
@@ -133,7 +140,7 @@ def triplet_batch_hard(embeddings, labels, alpha=0.2):
     Args:
         embeddings: (B, D), P people x K images in any order; B >= 1.
         labels: (B,) integers.
-        alpha: margin, in units of distance; None takes the soft margin log(1 + exp(d_ap - d_an)).
+        alpha: margin, in units of distance.
 
     Returns:
         The loss, a float32 scalar, 0 when there is no such anchor; and how many triplets cost
@@ -148,15 +155,16 @@ def triplet_batch_hard(embeddings, labels, alpha=0.2):
     gap = _distance(embeddings, tf.gather(embeddings, positive)) - _distance(
         embeddings, tf.gather(embeddings, negative)
     )
-    cost = tf.nn.softplus(gap) if alpha is None else tf.nn.relu(gap + alpha)
     valid = tf.reduce_any(positives, axis=1) & tf.reduce_any(negatives, axis=1)
-    cost = tf.where(valid, cost, 0.0)
+    cost = tf.where(valid, tf.nn.relu(gap + alpha), 0.0)
     active = tf.math.count_nonzero(cost, dtype=tf.int32)
     return _mean_over(tf.reduce_sum(cost), tf.math.count_nonzero(valid)), active
 
 
-def softmax_cross_entropy(logits, labels, label_smoothing=0.0):
-    """Mean cross entropy of softmax(logits) with the labels, optionally smoothed.
+def softmax_cross_entropy(
+    logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0
+) -> tf.Tensor:
+    """Returns the mean cross entropy of softmax(logits) with the labels, optionally smoothed.
 
     A smoothing of s moves s of the probability of the label evenly to all C classes (Szegedy et
     al., 2016): loss = CE + s (z_label - mean z), which needs no one-hot matrix.
@@ -177,8 +185,8 @@ def softmax_cross_entropy(logits, labels, label_smoothing=0.0):
     return _mean(cost)
 
 
-def center_loss(embeddings, labels, centers):
-    """Half the squared distance of an embedding to its class centre (Wen et al., 2016, eq. 2).
+def center_loss(embeddings: tf.Tensor, labels: tf.Tensor, centers: tf.Tensor) -> tf.Tensor:
+    """Returns half the squared distance of an embedding to its class centre (Wen et al., 2016, eq. 2).
 
     The paper sums over the batch; this is the mean, so the factor does not depend on its size.
     FaceNet in TensorFlow averages over the D dimensions too: its factor is D / 2 times this one's.
@@ -196,8 +204,10 @@ def center_loss(embeddings, labels, centers):
     return 0.5 * _mean(_squared_distance(embeddings, own))
 
 
-def center_update(centers, embeddings, labels, rate=0.5):
-    """Moves the centres of a batch's classes towards its embeddings (Wen et al., 2016, eq. 4).
+def center_update(
+    centers: tf.Tensor, embeddings: tf.Tensor, labels: tf.Tensor, rate: float = 0.5
+) -> tf.Tensor:
+    """Returns centres moved towards a batch's embeddings of their class (Wen et al., 2016, eq. 4).
 
     c_j += rate * sum(x_i - c_j) / (1 + n_j) over the n_j rows of class j; other centres stay.
     FaceNet in TensorFlow leaves out the division and sets what is kept, not what is moved: its
@@ -221,30 +231,30 @@ def center_update(centers, embeddings, labels, rate=0.5):
     return tf.stop_gradient(tf.tensor_scatter_nd_add(centers, labels[:, None], steps))
 
 
-def prelogits_norm(prelogits, p=1.0, epsilon=1e-4):
-    """Mean p-norm of the embeddings before L2: FaceNet in TensorFlow's prelogits-norm loss.
+def prelogits_norm(prelogits: tf.Tensor) -> tf.Tensor:
+    """Returns the mean 1-norm of embeddings before L2: FaceNet in TensorFlow's prelogits-norm loss.
 
     Args:
         prelogits: (B, D).
-        p: order of the norm, 1 or 2.
-        epsilon: added to each absolute value, so the 2-norm has a slope at 0.
 
     Returns:
         The loss, a float32 scalar.
     """
     (prelogits,) = _float32(prelogits)
-    return _mean(tf.norm(tf.abs(prelogits) + epsilon, ord=p, axis=1))
+    return _mean(tf.reduce_sum(tf.abs(prelogits) + PRELOGITS_EPSILON, axis=1))
 
 
-def _add_to_target(cosine, labels, change):
-    """Adds (B,) changes to the label's column of each row of (B, C)."""
+def _add_to_target(cosine: tf.Tensor, labels: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
+    """Returns cosines with (B,) changes added to the label's column of each row of (B, C)."""
     labels = tf.cast(labels, tf.int32)
     targets = tf.stack([tf.range(tf.shape(labels)[0]), labels], axis=1)
     return tf.tensor_scatter_nd_add(cosine, targets, change)
 
 
-def arcface_logits(cosine, labels, margin=0.5, scale=64.0):
-    """Logits with an additive angular margin: scale * cos(angle + margin) for the label's class.
+def arcface_logits(
+    cosine: tf.Tensor, labels: tf.Tensor, margin: float = 0.5, scale: float = 64.0
+) -> tf.Tensor:
+    """Returns logits with an angular margin: scale * cos(angle + margin) for the label's class.
 
     Deng et al. (2019). Beyond an angle of pi - margin the cosine would rise again; there the
     target is cos - margin * sin(margin), which keeps falling. Other classes keep scale * cos.
@@ -267,8 +277,10 @@ def arcface_logits(cosine, labels, margin=0.5, scale=64.0):
     return scale * _add_to_target(cosine, labels, with_margin - target)
 
 
-def cosface_logits(cosine, labels, margin=0.35, scale=64.0):
-    """Logits with an additive cosine margin: scale * (cos - margin) for the label's class.
+def cosface_logits(
+    cosine: tf.Tensor, labels: tf.Tensor, margin: float = 0.35, scale: float = 64.0
+) -> tf.Tensor:
+    """Returns logits with a cosine margin: scale * (cos - margin) for the label's class.
 
     Wang et al. (2018, CosFace).
 
@@ -286,8 +298,8 @@ def cosface_logits(cosine, labels, margin=0.35, scale=64.0):
     return scale * _add_to_target(cosine, labels, change)
 
 
-def embedding_distance(student, teacher):
-    """Mean squared distance of the L2-normalised embeddings of two networks, 2 - 2 cos.
+def embedding_distance(student: tf.Tensor, teacher: tf.Tensor) -> tf.Tensor:
+    """Returns the mean squared distance of the L2-normalised embeddings of two networks, 2 - 2 cos.
 
     Args:
         student: (B, D), normalised here.
@@ -303,8 +315,8 @@ def embedding_distance(student, teacher):
     return _mean(_squared_distance(student, tf.stop_gradient(teacher)))
 
 
-def _relative_distances(embeddings):
-    """Euclidean distances of all pairs divided by their mean, (B, B), zero on the diagonal."""
+def _relative_distances(embeddings: tf.Tensor) -> tf.Tensor:
+    """Returns the Euclidean distances of all pairs divided by their mean, (B, B), zero on the diagonal."""
     squared = _pairwise_squared_distances(embeddings)
     pairs = ~tf.eye(tf.shape(embeddings)[0], dtype=tf.bool)
     distances = tf.where(pairs, tf.sqrt(tf.maximum(squared, DISTANCE_EPSILON)), 0.0)
@@ -312,8 +324,8 @@ def _relative_distances(embeddings):
     return distances / tf.maximum(mean, math.sqrt(NORM_EPSILON))
 
 
-def relational_distance(student, teacher):
-    """Huber loss between the networks' distance matrices (Park et al., 2019, RKD-D).
+def relational_distance(student: tf.Tensor, teacher: tf.Tensor) -> tf.Tensor:
+    """Returns the smooth L1 loss between the networks' distance matrices (Park et al., 2019, RKD-D).
 
     Each matrix is divided by its mean distance, so the embeddings may differ in scale and size.
 
@@ -326,7 +338,6 @@ def relational_distance(student, teacher):
     """
     student, teacher = _float32(student, teacher)
     target = tf.stop_gradient(_relative_distances(teacher))
-    error = tf.abs(_relative_distances(student) - target)
-    huber = tf.where(error < 1.0, 0.5 * tf.square(error), error - 0.5)
+    costs = smooth_l1(_relative_distances(student) - target)
     batch = tf.shape(student)[0]
-    return _mean_over(tf.reduce_sum(huber), batch * (batch - 1))
+    return _mean_over(tf.reduce_sum(costs), batch * (batch - 1))
