@@ -12,6 +12,7 @@ import train
 from nets.backbones import BACKBONES, Backbone
 from nets.layers import BatchNormalization
 from utils.datasets.cls_list import read_cls_txt
+from utils.generators.decoding import read_face
 from utils.images.image_files import read_image, save_image
 from utils.training.checkpoints import list_checkpoints, read_state
 from utils.training.detection_task import DETECTION_LOSSES
@@ -191,6 +192,26 @@ def test_checkpoints_of_another_training_are_not_overwritten(faces, tmp_path):
         train.train(settings(faces, tmp_path, phases=["all:1"]))
     train.train(settings(faces, tmp_path, phases=["all:2"], resume=True))
     assert len(losses(tmp_path)) == 2
+
+
+def test_random_crops_are_parts_of_larger_images_and_held_out_images_show_their_middle(
+    faces, tmp_path
+):
+    from utils.training.recognition_task import RecognitionTask
+
+    chosen = {"augmentation": "none", "random_crop": 0.5, "val_images": 0.25, "batch_size": 6}
+    task = RecognitionTask(settings(faces, tmp_path, **chosen), tf.distribute.get_strategy())
+    side = SIDE + SIDE // 2
+    batch = next(iter(task.dataset(6, 0)))
+    for index, image in zip(batch["index"].numpy(), batch["image"].numpy(), strict=True):
+        path = task.paths[task.sampler.image(np.array([index]))[0]]
+        whole = read_face(tf.constant(str(path)), (side, side)).numpy().astype(np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(whole, (SIDE, SIDE, 3))[:, :, 0]
+        assert (windows == image).all(axis=(2, 3, 4)).any()
+    middle = next(iter(task.validation(6)))["image"].numpy()[0]
+    whole = read_face(tf.constant(str(task.val_paths[0])), (side, side)).numpy()
+    edge = SIDE // 4
+    np.testing.assert_array_equal(middle, whole[edge : edge + SIDE, edge : edge + SIDE])
 
 
 def test_a_loss_that_is_not_a_number_stops_with_step_rate_and_checkpoint(faces, tmp_path):

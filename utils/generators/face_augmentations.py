@@ -5,11 +5,9 @@ Everything is stateless TensorFlow that runs inside `tf.data`: the same seed giv
 probability 0 is not in the graph, and what is not drawn is not computed.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -22,7 +20,9 @@ from utils.generators.pixel_changes import (
     crop,
     erase,
     flip,
+    sometimes,
     to_float,
+    to_uint8,
     warp,
 )
 
@@ -40,27 +40,25 @@ class Augmentation:
     """Probabilities (0..1) and strengths of the random changes; the default changes nothing.
 
     Attributes:
-        flip: Probability of mirroring left and right.
-        crop: Images are made larger by this fraction and a random part is kept; FaceNet in
+        flip: probability of mirroring left and right.
+        crop: images are made larger by this fraction and a random part is kept; FaceNet in
             TensorFlow takes 160 of 182 pixels, which is 22 / 160.
-        warp: Probability of moving, scaling and turning the face.
-        shift: Largest move, as a fraction of the side.
-        scale: Largest relative change of size.
-        rotation: Largest turn, in degrees.
-        colour: Probability of changing brightness, contrast, saturation and hue.
-        brightness: Largest change, as a fraction of 255.
-        contrast: Largest relative change of the distance from the mean brightness.
-        saturation: Largest relative change of the distance from grey.
-        hue: Largest turn of the colour circle, in turns.
-        grey: Probability of no colour at all.
-        blur: Probability of losing detail: the image is made smaller and larger again.
-        blur_scale: Range of the side of that smaller image, as a fraction.
-        jpeg: Probability of compression artefacts.
-        jpeg_quality: Range, from 1 to 100.
-        erase: Probability of hiding a rectangle under one grey level.
-        erase_area: Range of its area, as a fraction.
-        mixup: alpha of Beta(alpha, alpha), from which pairs of a batch take their shares; 0 is
-            never.
+        warp: probability of moving, scaling and turning the face.
+        shift: largest move, as a fraction of the side.
+        scale: largest relative change of size.
+        rotation: largest turn, in degrees.
+        colour: probability of changing brightness, contrast, saturation and hue.
+        brightness: largest change, as a fraction of 255.
+        contrast: largest relative change of the distance from the mean brightness.
+        saturation: largest relative change of the distance from grey.
+        hue: largest turn of the colour circle, in turns.
+        grey: probability of no colour at all.
+        blur: probability of losing detail: the image is made smaller and larger again.
+        blur_scale: range of the side of that smaller image, as a fraction.
+        jpeg: probability of compression artefacts.
+        jpeg_quality: range, from 1 to 100.
+        erase: probability of hiding a rectangle under one grey level.
+        erase_area: range of its area, as a fraction.
     """
 
     flip: float = 0.0
@@ -81,14 +79,12 @@ class Augmentation:
     jpeg_quality: tuple[int, int] = (30, 90)
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.2)
-    mixup: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses numbers that make no sense, by name."""
+        """Raises ValueError for a number that makes no sense, with its name."""
         for name in ("flip", "warp", "colour", "grey", "blur", "jpeg", "erase"):
             _check_range(name, (0, getattr(self, name), 1))
-        for name in ("crop", "mixup"):
-            _check_range(name, (0, getattr(self, name), math.inf))
+        _check_range("crop", (0, self.crop, math.inf))
         _check_range("blur_scale", (0, *self.blur_scale, 1))
         _check_range("jpeg_quality", (1, *self.jpeg_quality, 100))
         _check_range("erase_area", (0, *self.erase_area, 1))
@@ -110,10 +106,10 @@ PRESETS = {
 
 
 def find_augmentation(choice: str | Mapping | Augmentation) -> Augmentation:
-    """Finds the settings of a preset name, of changes to "none", or of settings themselves.
+    """Returns the settings of a preset name, of changes to "none", or settings as they are.
 
     Raises:
-        ValueError: No such preset, or a key that is not a field of `Augmentation`.
+        ValueError: no such preset, or a key that is not a field of `Augmentation`.
     """
     if isinstance(choice, Augmentation):
         return choice
@@ -134,32 +130,32 @@ def augment(
     settings: Augmentation,
     size: tuple[int, int] | None = None,
 ) -> tf.Tensor:
-    """Changes one image at random.
+    """Returns an image changed at random.
 
     Args:
         image: (H, W, 3) RGB of static shape, 0..255, uint8 or float.
         seed: (2,) integers.
-        settings: What may happen.
+        settings: what may happen.
         size: (height, width) of the result, at most (H, W); random parts are kept. None: (H, W).
 
     Returns:
         (height, width, 3) uint8.
     """
-    image = _to_uint8(image)
+    image = to_uint8(image)
     draw = dict(
         zip(_DRAWS, tf.unstack(tf.random.stateless_uniform([len(_DRAWS)], seed)), strict=True)
     )
     if settings.flip:
-        image = _sometimes(draw["flip"] < settings.flip, flip, image)
+        image = sometimes(draw["flip"] < settings.flip, flip, image)
     if size is not None and tuple(size) != tuple(image.shape[:2]):
         image = crop(image, size, draw["crop_x"], draw["crop_y"])
     # Only these work on floats; a light preset stays uint8 and costs next to nothing.
     for change in (_random_warp, _random_colour, _random_blur, _random_erase):
         image = change(image, draw, settings)
-    image = _to_uint8(image)
+    image = to_uint8(image)
     if settings.jpeg:
         quality = between(settings.jpeg_quality, draw["jpeg_quality"])
-        image = _sometimes(draw["jpeg"] < settings.jpeg, lambda x: compress(x, quality), image)
+        image = sometimes(draw["jpeg"] < settings.jpeg, lambda x: compress(x, quality), image)
     return image
 
 
@@ -172,7 +168,7 @@ def _random_warp(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.
     )
     scale = _around(1.0, settings.scale, draw["scale"])
     angle = _around(0.0, math.radians(settings.rotation), draw["rotation"])
-    return _sometimes(
+    return sometimes(
         draw["warp"] < settings.warp, lambda x: warp(x, shift, scale, angle), to_float(image)
     )
 
@@ -188,7 +184,7 @@ def _random_colour(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> t
     saturation = 1 + on * _around(0.0, settings.saturation, draw["saturation"])
     hue = on * _around(0.0, settings.hue, draw["hue"])
     saturation = tf.where(grey, 0.0, saturation)
-    return _sometimes(
+    return sometimes(
         (on > 0) | grey,
         lambda x: colour(x, brightness, contrast, saturation, hue),
         to_float(image),
@@ -199,7 +195,7 @@ def _random_blur(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.
     if not settings.blur:
         return image
     scale = between(settings.blur_scale, draw["blur_scale"])
-    return _sometimes(draw["blur"] < settings.blur, lambda x: blur(x, scale), to_float(image))
+    return sometimes(draw["blur"] < settings.blur, lambda x: blur(x, scale), to_float(image))
 
 
 def _random_erase(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
@@ -211,64 +207,12 @@ def _random_erase(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf
     extent = (tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0))
     corner = (draw["erase_y"] * (1 - extent[0]), draw["erase_x"] * (1 - extent[1]))
     level = 255 * draw["erase_level"]
-    return _sometimes(
+    return sometimes(
         draw["erase"] < settings.erase,
         lambda x: erase(x, corner, extent, level),
         to_float(image),
     )
 
 
-def _sometimes(
-    when: tf.Tensor, change: Callable[[tf.Tensor], tf.Tensor], image: tf.Tensor
-) -> tf.Tensor:
-    changed = tf.cond(when, lambda: change(image), lambda: image)
-    return tf.ensure_shape(changed, image.shape)
-
-
 def _around(centre: float, distance: float, draw: tf.Tensor) -> tf.Tensor:
     return between((centre - distance, centre + distance), draw)
-
-
-def _to_uint8(image: tf.Tensor) -> tf.Tensor:
-    if image.dtype == tf.uint8:
-        return image
-    return tf.saturate_cast(tf.round(image), tf.uint8)
-
-
-def mixup(
-    images: tf.Tensor, seed: tf.Tensor, alpha: float
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Blends each image of a batch with another one (Zhang et al., "mixup", 2018).
-
-    Args:
-        images: (B, H, W, 3), any numeric dtype.
-        seed: (2,) integers.
-        alpha: Of Beta(alpha, alpha), above 0; small values leave most pairs nearly unmixed.
-
-    Returns:
-        Blends (B, H, W, 3) float32; partner (B,) int32, the row that was blended in, another one
-        where B > 1; share (B,) float32 0..1, of the row itself.
-    """
-    beta_seed, shift_seed = tf.unstack(tf.random.split(seed))
-    count = tf.shape(images)[0]
-    share = _beta(count, beta_seed, alpha)
-    shift = tf.random.stateless_uniform(
-        [], shift_seed, minval=1, maxval=tf.maximum(count, 2), dtype=tf.int32
-    )
-    partner = (tf.range(count) + shift) % count
-    weight = share[:, None, None, None]
-    images = to_float(images)
-    return weight * images + (1 - weight) * tf.gather(images, partner), partner, share
-
-
-def _beta(count: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
-    """Draws (count,) float32 from Beta(alpha, alpha).
-
-    It is the share of one of two Gamma(alpha) draws, taken in logarithms because small ones
-    underflow: Gamma(alpha) is Gamma(alpha + 1) * u^(1 / alpha) (Marsaglia and Tsang, 2000).
-    """
-    gamma_seed, power_seed = tf.unstack(tf.random.split(seed))
-    gammas = tf.random.stateless_gamma([2, count], gamma_seed, alpha + 1)
-    powers = 1 - tf.random.stateless_uniform([2, count], power_seed)
-    logs = tf.math.log(gammas) + tf.math.log(powers) / alpha
-    return tf.sigmoid(logs[0] - logs[1])

@@ -6,19 +6,22 @@ first pixel is at 0.5; images hold RGB from 0 to 255. A window is the part of a 
 output, xyxy in the photo's pixels; it may reach beyond the photo.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from utils.faces.detections import MIRRORED
-
-# What shows outside a photo: the grey of `utils.images.placement.letterbox`.
-FILL = 128.0
-
+from utils.generators.pixel_changes import (
+    FILL,
+    between,
+    colour_matrix,
+    compress,
+    flip,
+    gaussian_blur,
+    sometimes,
+)
 
 AUGMENTATION = {
     "crop_scale": (0.3, 1.0),  # side of a crop, as a fraction of the largest that fits the photo
@@ -37,8 +40,6 @@ AUGMENTATION = {
     "jpeg_quality": (40, 95),  # lowest and highest, of 1 to 100
 }
 
-_LUMA = (0.299, 0.587, 0.114)
-_BLUR_RADIUS = 5
 _CROP_ATTEMPTS = 250
 
 
@@ -56,7 +57,7 @@ class Sample(NamedTuple):
 
 
 def view(sample: Sample, window: tf.Tensor, size: Sequence[int], min_face: float = 0.0) -> Sample:
-    """Shows a window of a photo at another size: crop, zoom and letterbox in one resampling.
+    """Returns a window of a photo at another size: crop, zoom and letterbox in one resampling.
 
     The resampling is antialiased (a triangle filter as wide as the scale demands). A face stays
     if its centre is inside the window, as in RetinaFace; its box is clipped, its landmarks are not.
@@ -89,7 +90,7 @@ def view(sample: Sample, window: tf.Tensor, size: Sequence[int], min_face: float
 
 
 def whole_window(image_size: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
-    """The smallest window of the shape of `size` that holds a photo at its top left.
+    """Returns the smallest window of the shape of `size` that holds a photo at its top left.
 
     Args:
         image_size: (2,) height and width of the photo.
@@ -105,7 +106,7 @@ def random_crop_window(
     seed: tf.Tensor,
     scale: Sequence[float],
 ) -> tf.Tensor:
-    """A random window inside a photo that shows a face, if one of 250 attempts does.
+    """Returns a random window inside a photo that shows a face, if one of 250 attempts does.
 
     Args:
         image_size: (2,) height and width of the photo.
@@ -118,7 +119,7 @@ def random_crop_window(
         (4,) float32 xyxy.
     """
     draws = tf.random.stateless_uniform([_CROP_ATTEMPTS, 3], seed)
-    extent = _extent(image_size, size, tf.minimum) * _between(scale, draws[:, :1])
+    extent = _extent(image_size, size, tf.minimum) * between(scale, draws[:, :1])
     windows = _window(draws[:, 1:] * (_width_height(image_size) - extent), extent)
     center = (boxes[:, :2] + boxes[:, 2:]) / 2
     shown = (center > windows[:, None, :2]) & (center < windows[:, None, 2:])
@@ -134,7 +135,7 @@ def random_zoom_out_window(
     scale: float,
     min_face: float = 0.0,
 ) -> tf.Tensor:
-    """A window that holds the whole photo at a random place: large faces become small ones.
+    """Returns a window that holds the whole photo at a random place: large faces become small ones.
 
     Args:
         image_size: (2,) height and width of the photo.
@@ -153,14 +154,14 @@ def random_zoom_out_window(
     smallest = tf.reduce_min(boxes[:, 2:] - boxes[:, :2]) * size[1] / extent[0]
     scale = tf.clip_by_value(smallest / max(min_face, 1.0), 1.0, scale)
     draws = tf.random.stateless_uniform([3], seed)
-    extent *= _between((1.0, scale), draws[0])
+    extent *= between((1.0, scale), draws[0])
     return _window(draws[1:] * (_width_height(image_size) - extent), extent)
 
 
 def random_view(
     sample: Sample, size: Sequence[int], seed: tf.Tensor, settings: Mapping[str, Any]
 ) -> Sample:
-    """Shows a random crop of a photo, or sometimes all of it on a larger canvas.
+    """Returns a random crop of a photo, or sometimes all of it on a larger canvas.
 
     Args:
         sample: photo and faces.
@@ -180,7 +181,7 @@ def random_view(
 
 
 def join_mosaic(tiles: Sequence[Sample]) -> Sample:
-    """Joins four samples of one static size (h, w) into one of (2h, 2w): top row, bottom row."""
+    """Returns four samples of one static size (h, w) joined to one of (2h, 2w), row by row."""
     height, width, _ = tiles[0].image.shape
     images = [tile.image for tile in tiles]
     rows = [tf.concat(images[:2], axis=1), tf.concat(images[2:], axis=1)]
@@ -196,38 +197,20 @@ def join_mosaic(tiles: Sequence[Sample]) -> Sample:
 
 
 def mirror(sample: Sample) -> Sample:
-    """Mirrors a photo left to right; the first eye and mouth corner stay those on the left."""
+    """Returns a photo mirrored left to right; the first eye and mouth corner stay those on the left."""
     width = tf.cast(tf.shape(sample.image)[1], tf.float32)
     x1, y1, x2, y2 = tf.unstack(sample.boxes, axis=1)
     x, y = tf.unstack(tf.gather(sample.landmarks, MIRRORED, axis=1), axis=2)
     return Sample(
-        tf.reverse(sample.image, axis=[1]),
+        flip(sample.image),
         tf.stack([width - x2, y1, width - x1, y2], axis=1),
         tf.stack([width - x, y], axis=2),
         sample.has_landmarks,
     )
 
 
-def color_matrix(saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
-    """The linear map of RGB columns that changes saturation and hue.
-
-    Args:
-        saturation: scalar; 1 changes nothing, 0 leaves the luma (ITU-R BT.601) only.
-        hue: scalar, turns about the grey axis: a third takes red to green, green to blue.
-
-    Returns:
-        (3, 3) float32. Grey stays as it is.
-    """
-    angle = 2.0 * np.pi * hue
-    cross = np.float32([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0, dtype=np.float32)
-    mean = np.full((3, 3), 1 / 3, np.float32)
-    rotation = tf.cos(angle) * (np.eye(3) - mean) + mean + tf.sin(angle) * cross  # Rodrigues
-    luma = np.tile(np.float32(_LUMA), (3, 1))
-    return tf.matmul(saturation * (np.eye(3) - luma) + luma, rotation)
-
-
 def random_color(image: tf.Tensor, seed: tf.Tensor, settings: Mapping[str, Any]) -> tf.Tensor:
-    """Changes light, contrast, saturation and hue, all in one linear map.
+    """Returns an image of other light, contrast, saturation and hue, changed by one linear map.
 
     Args:
         image: (H, W, 3) float32.
@@ -239,41 +222,18 @@ def random_color(image: tf.Tensor, seed: tf.Tensor, settings: Mapping[str, Any])
     """
     ranges = [settings[name] for name in ("brightness", "contrast", "saturation", "hue")]
     draws = tf.random.stateless_uniform([5], seed)
-    jitter = ranges * _between((-1.0, 1.0), draws[:4])
+    jitter = ranges * between((-1.0, 1.0), draws[:4])
     light, contrast, saturation = tf.unstack(1.0 + jitter[:3])
     saturation = tf.where(draws[4] < settings["grey"], 0.0, saturation)
-    matrix = light * contrast * color_matrix(saturation, jitter[3])
+    matrix = light * contrast * colour_matrix(saturation, jitter[3])
     # A 1x1 convolution and its bias run as one kernel, 2.6 times faster than product and sum.
     changed = tf.nn.conv2d(image[None], tf.transpose(matrix)[None, None], 1, "VALID")
     bias = tf.fill([3], light * (1.0 - contrast) * 127.5)
     return tf.clip_by_value(tf.nn.bias_add(changed, bias)[0], 0.0, 255.0)
 
 
-def blur(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-    """Gaussian blur, cut off at 5 pixels.
-
-    Args:
-        image: (H, W, 3) float32, larger than 5 pixels a side.
-        sigma: scalar, standard deviation in pixels, above 0.
-    """
-    distance = np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=np.float32)
-    weights = tf.nn.softmax(-0.5 * tf.square(distance / sigma))
-    kernel = tf.tile(weights[:, None, None, None], [1, 1, 3, 1])
-    margin = [_BLUR_RADIUS, _BLUR_RADIUS]
-    padded = tf.pad(image, [margin, margin, [0, 0]], "SYMMETRIC")[None]
-    rows = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
-    columns = tf.transpose(kernel, [1, 0, 2, 3])
-    return tf.nn.depthwise_conv2d(rows, columns, [1, 1, 1, 1], "VALID")[0]
-
-
-def jpeg(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
-    """Compresses (H, W, 3) float32, 0 to 255, as JPEG of a quality (int32, 1 to 100) and back."""
-    pixels = tf.saturate_cast(tf.round(image), tf.uint8)
-    return tf.cast(tf.image.adjust_jpeg_quality(pixels, quality), tf.float32)
-
-
 def random_appearance(sample: Sample, seed: tf.Tensor, settings: Mapping[str, Any]) -> Sample:
-    """Mirrors a sample at random and changes its colours, sharpness and compression.
+    """Returns a sample mirrored at random, its colours, sharpness and compression changed.
 
     Args:
         sample: float32 image.
@@ -285,14 +245,14 @@ def random_appearance(sample: Sample, seed: tf.Tensor, settings: Mapping[str, An
     mirrored, blurred, compressed = tf.unstack(
         draws[:3] < [settings["mirror"], settings["blur"], settings["jpeg"]]
     )
-    sigma = _between(settings["blur_sigma"], draws[3])
-    quality = tf.cast(tf.round(_between(settings["jpeg_quality"], draws[4])), tf.int32)
+    sigma = between(settings["blur_sigma"], draws[3])
+    quality = between(settings["jpeg_quality"], draws[4])
 
-    sample = _if(mirrored, mirror, sample)
+    sample = sometimes(mirrored, mirror, sample)
     image = random_color(sample.image, color_seed, settings)
-    image = _if(blurred, lambda x: blur(x, sigma), image)
-    image = _if(compressed, lambda x: jpeg(x, quality), image)
-    return sample._replace(image=tf.ensure_shape(image, sample.image.shape))
+    image = sometimes(blurred, lambda x: gaussian_blur(x, sigma), image)
+    image = sometimes(compressed, lambda x: compress(x, quality), image)
+    return sample._replace(image=image)
 
 
 def _keep_visible(sample: Sample, size: Sequence[int], min_face: float) -> Sample:
@@ -308,7 +268,7 @@ def _keep_visible(sample: Sample, size: Sequence[int], min_face: float) -> Sampl
 
 
 def _extent(image_size, size, choose):
-    """Width and height (2,) of the shape of `size` that fit in (tf.minimum) or around a photo."""
+    """Returns width and height (2,) of the shape of `size` that fit in (tf.minimum) or around a photo."""
     unit = tf.constant([size[1], size[0]], tf.float32)
     ratio = _width_height(image_size) / unit
     return unit * choose(ratio[0], ratio[1])
@@ -320,13 +280,3 @@ def _width_height(image_size):
 
 def _window(origin, extent):
     return tf.concat([origin, origin + extent], axis=-1)
-
-
-def _between(limits: Sequence[float], draw: tf.Tensor) -> tf.Tensor:
-    """Maps a uniform draw from [0, 1) to the range between the limits."""
-    low, high = limits
-    return low + (high - low) * draw
-
-
-def _if(condition: tf.Tensor, change: Callable[[Any], Any], value: Any) -> Any:
-    return tf.cond(condition, lambda: change(value), lambda: value)

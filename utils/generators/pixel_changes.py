@@ -1,17 +1,39 @@
-"""Changes of an image's pixels in a graph, for training."""
+"""Changes of an image's pixels in a graph, for training recognition and detection."""
 
-import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-# What shows where a moved face leaves the frame: the grey of `utils.images.placement.letterbox`.
+# What shows outside a photo or a moved face: the grey of `utils.images.placement.letterbox`.
 FILL = 128.0
 _LUMA = (0.299, 0.587, 0.114)
+_BLUR_RADIUS = 5
 
 
 def between(limits: tuple[float, float], draw: tf.Tensor) -> tf.Tensor:
     """Returns the number between two limits at a draw of 0 to 1."""
     return limits[0] + (limits[1] - limits[0]) * draw
+
+
+def sometimes(when: tf.Tensor, change: Callable[[Any], Any], value: Any) -> Any:
+    """Returns the value, changed where a scalar bool says so.
+
+    Args:
+        when: whether to change it.
+        change: keeps types and shapes; its cost is spared where nothing changes.
+        value: a tensor, or tensors in a structure.
+    """
+    changed = tf.cond(when, lambda: change(value), lambda: value)
+    return tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), changed, value)
+
+
+def to_uint8(image: tf.Tensor) -> tf.Tensor:
+    """Returns an image rounded to uint8; what is below 0 or above 255 is cut off."""
+    if image.dtype == tf.uint8:
+        return image
+    return tf.saturate_cast(tf.round(image), tf.uint8)
 
 
 def to_float(image: tf.Tensor) -> tf.Tensor:
@@ -20,7 +42,7 @@ def to_float(image: tf.Tensor) -> tf.Tensor:
 
 
 def flip(image: tf.Tensor) -> tf.Tensor:
-    """Mirrors left and right.
+    """Returns an image mirrored left to right.
 
     Args:
         image: (H, W, 3), any dtype.
@@ -29,13 +51,13 @@ def flip(image: tf.Tensor) -> tf.Tensor:
 
 
 def crop(image: tf.Tensor, size: tuple[int, int], x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Keeps a window of the image.
+    """Returns a window of the image.
 
     Args:
         image: (H, W, 3) of static shape, any dtype.
         size: (height, width), at most (H, W).
-        x: Place from left to right, 0 <= x < 1; 0.5 is the middle.
-        y: Place from top to bottom.
+        x: place from left to right, 0 <= x < 1; 0.5 is the middle.
+        y: place from top to bottom.
     """
     height, width = size
     top = tf.cast(y * float(image.shape[0] - height + 1), tf.int32)
@@ -47,13 +69,15 @@ def crop(image: tf.Tensor, size: tuple[int, int], x: tf.Tensor, y: tf.Tensor) ->
 def warp(
     image: tf.Tensor, shift: tuple[tf.Tensor, tf.Tensor], scale: tf.Tensor, angle: tf.Tensor
 ) -> tf.Tensor:
-    """Moves, scales and turns the content about the centre; bilinear, FILL outside.
+    """Returns an image whose content is moved, scaled and turned about the centre.
+
+    The resampling is bilinear; FILL shows outside.
 
     Args:
         image: (H, W, 3) float32 of static shape.
-        shift: Of the content to the right and down, as fractions of the width and height.
-        scale: Above 1 enlarges.
-        angle: Clockwise, in radians.
+        shift: of the content to the right and down, as fractions of the width and height.
+        scale: above 1 enlarges.
+        angle: clockwise, in radians.
 
     Returns:
         float32 of the same shape.
@@ -79,6 +103,26 @@ def warp(
     return moved[0]
 
 
+def colour_matrix(saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
+    """Returns the linear map of RGB columns that changes the hue, then the saturation.
+
+    Args:
+        saturation: scalar; 1 changes nothing, 0 leaves the luma (ITU-R BT.601) only.
+        hue: scalar, turns about the grey axis: a third takes red to green, green to blue.
+
+    Returns:
+        (3, 3) float32. Grey stays as it is.
+    """
+    angle = 2.0 * np.pi * hue
+    cross = np.float32([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0, dtype=np.float32)
+    mean = np.full((3, 3), 1 / 3, np.float32)
+    rotation = (
+        tf.cos(angle) * (np.eye(3, dtype=np.float32) - mean) + mean + tf.sin(angle) * cross
+    )  # Rodrigues
+    luma = np.tile(np.float32(_LUMA), (3, 1))
+    return tf.matmul(saturation * (np.eye(3, dtype=np.float32) - luma) + luma, rotation)
+
+
 def colour(
     image: tf.Tensor,
     brightness: tf.Tensor,
@@ -90,27 +134,17 @@ def colour(
 
     Args:
         image: (H, W, 3) float32 of static shape, 0..255.
-        brightness: Is added.
-        contrast: Multiplies the distance from the mean luma; 1 changes nothing.
-        saturation: Multiplies the distance from the pixel's own luma (BT.601); 0 is grey.
-        hue: Turn about the grey axis of the RGB cube, in turns.
+        brightness: added to all pixels.
+        contrast: multiplies the distance from the mean luma; 1 changes nothing.
+        saturation: see `colour_matrix`.
+        hue: see `colour_matrix`.
 
     Returns:
         float32 of the same shape, 0..255.
     """
-    turn = 2 * math.pi * hue
-    cos, sin = tf.cos(turn), tf.sin(turn) / math.sqrt(3)
-    # Rodrigues' formula for the axis (1, 1, 1) / sqrt(3); rows are the result's channels.
-    diagonal, next_one, other = cos + (1 - cos) / 3, (1 - cos) / 3 - sin, (1 - cos) / 3 + sin
-    rotation = tf.reshape(
-        tf.stack([diagonal, next_one, other, other, diagonal, next_one, next_one, other, diagonal]),
-        [3, 3],
-    )
-    luma = tf.constant([_LUMA], tf.float32)
-    desaturate = saturation * tf.eye(3) + (1 - saturation) * tf.tile(luma, [3, 1])
-    matrix = contrast * desaturate @ rotation
+    matrix = contrast * colour_matrix(saturation, hue)
     pixels = tf.reshape(image, [-1, 3])
-    mean_luma = tf.reduce_sum(tf.reduce_mean(pixels, axis=0) * luma)
+    mean_luma = tf.reduce_sum(tf.reduce_mean(pixels, axis=0) * _LUMA)
     changed = tf.matmul(pixels, matrix, transpose_b=True) + (
         (1 - contrast) * mean_luma + brightness
     )
@@ -122,7 +156,7 @@ def blur(image: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
     Args:
         image: (H, W, 3) float32 of static shape.
-        scale: Side of the smaller image as a fraction, above 0 to 1.
+        scale: side of the smaller image as a fraction, above 0 to 1.
 
     Returns:
         float32 of the same shape.
@@ -133,19 +167,37 @@ def blur(image: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     return tf.raw_ops.ResizeBilinear(images=shrunk, size=size, half_pixel_centers=True)[0]
 
 
-def compress(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
-    """Encodes as JPEG and decodes again.
+def gaussian_blur(image: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    """Returns an image blurred by a Gaussian, cut off at 5 pixels.
 
     Args:
-        image: (H, W, 3) uint8.
-        quality: From 1 to 100.
+        image: (H, W, 3) float32, larger than 5 pixels a side.
+        sigma: scalar, standard deviation in pixels, above 0.
+    """
+    distance = np.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=np.float32)
+    weights = tf.nn.softmax(-0.5 * tf.square(distance / sigma))
+    kernel = tf.tile(weights[:, None, None, None], [1, 1, 3, 1])
+    margin = [_BLUR_RADIUS, _BLUR_RADIUS]
+    padded = tf.pad(image, [margin, margin, [0, 0]], "SYMMETRIC")[None]
+    rows = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
+    columns = tf.transpose(kernel, [1, 0, 2, 3])
+    return tf.nn.depthwise_conv2d(rows, columns, [1, 1, 1, 1], "VALID")[0]
+
+
+def compress(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
+    """Returns an image encoded as JPEG and decoded again.
+
+    Args:
+        image: (H, W, 3), 0..255, uint8 or float.
+        quality: scalar, from 1 to 100.
 
     Returns:
-        uint8 of the same shape.
+        Whole numbers in the shape and dtype of the image.
     """
     quality = tf.cast(tf.round(quality), tf.int32)
-    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=image, quality=quality)
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    encoded = tf.raw_ops.EncodeJpegVariableQuality(images=to_uint8(image), quality=quality)
+    pixels = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return tf.cast(pixels, image.dtype)
 
 
 def erase(
@@ -158,8 +210,8 @@ def erase(
 
     Args:
         image: (H, W, 3) float32 of static shape.
-        corner: Top and left, as fractions of the height and width.
-        extent: Height and width of the rectangle, as fractions.
+        corner: top and left, as fractions of the height and width.
+        extent: height and width of the rectangle, as fractions.
         level: 0..255.
 
     Returns:
@@ -173,6 +225,6 @@ def erase(
 
 
 def _covered(side: int, first: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Which pixel centres of a side lie in [first, first + length), as fractions of the side."""
+    """Returns which pixel centres of a side lie in [first, first + length), as fractions of the side."""
     centres = (tf.range(side, dtype=tf.float32) + 0.5) / side
     return (centres >= first) & (centres < first + length)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nets.normalization import normalize
 from utils.generators.decoding import read_face
-from utils.generators.face_augmentations import Augmentation, augment, find_augmentation, mixup
+from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
 from utils.generators.pixel_changes import crop
 from utils.generators.positions import ENDLESS, Shard, ordered_images
 from utils.generators.samplers import Sampler, sequential
@@ -28,7 +28,7 @@ def recognition_dataset(
     shard: Shard = (0, 1),
     replicas: int = 1,
 ) -> tf.data.Dataset:
-    """A stream of training batches, of which `seed` and the position decide everything.
+    """Returns a stream of training batches, of which `seed` and the position decide everything.
 
     An image that cannot be read is left out, and the stream goes on with the next position, so
     batches stay full: give each batch's `index` to a `SkippedImages`, which names the files. To
@@ -42,25 +42,25 @@ def recognition_dataset(
         paths: (N,) image files.
         labels: (N,) class ids.
         size: (height, width) of the network's input; images are letterboxed to it.
-        batch_size: Images a batch; a multiple of replicas * `sampler.group`.
-        sampler: Which image comes at which position, from `utils.generators.samplers`.
+        batch_size: images a batch; a multiple of replicas * `sampler.group`.
+        sampler: which image comes at which position, from `utils.generators.samplers`.
         augmentation: A preset's name, changes to "none", or settings.
-        normalization: Kind of `nets.normalization.normalize`.
-        seed: Of the augmentation.
-        start: First position; a multiple of `sampler.group`, of `sampler.block` * workers under
+        normalization: kind of `nets.normalization.normalize`.
+        seed: of the augmentation.
+        start: first position; a multiple of `sampler.group`, of `sampler.block` * workers under
             several workers.
-        repeat: Whether the stream is endless; else it ends after an epoch of the sampler.
+        repeat: whether the stream is endless; else it ends after an epoch of the sampler.
         shard: (this worker from 0, number of workers). Blocks of positions are dealt in turn.
-        replicas: Parts that the batch will be split into. In each part, triplets are laid out as
+        replicas: parts that the batch will be split into. In each part, triplets are laid out as
             all anchors, all positives, all negatives.
 
     Returns:
         Dataset of dict(image (B, h, w, 3) float32 normalised, label (B,) int32, index (B,) int64
-        position in the stream), and with mixup partner_label (B,) int32 and share (B,) float32.
+        position in the stream).
 
     Raises:
-        ValueError: No images, or arguments that do not fit each other.
-        ImageError: None of several images can be read.
+        ValueError: no images, or arguments that do not fit each other.
+        ImageError: none of several images can be read.
     """
     settings = find_augmentation(augmentation)
     files = file_tensors(paths, labels)
@@ -74,12 +74,7 @@ def recognition_dataset(
 
     def finish(*columns):
         index, label, images = _lay_out(columns, sampler.group, replicas)
-        batch = {"label": label, "index": index}
-        if settings.mixup:
-            mixup_seed = [stream, -1 - tf.reduce_min(index)]
-            images, partner, batch["share"] = mixup(images, mixup_seed, settings.mixup)
-            batch["partner_label"] = tf.gather(label, partner)
-        return {"image": normalize(images, normalization), **batch}
+        return {"image": normalize(images, normalization), "label": label, "index": index}
 
     batches = _map(faces, change).batch(batch_size, drop_remainder=True)
     return _map(batches, finish).prefetch(tf.data.AUTOTUNE).with_options(_options(shard))
@@ -93,23 +88,23 @@ def validation_dataset(
     normalization: str = "symmetric",
     margin: float = 0.0,
 ) -> tf.data.Dataset:
-    """All images once, in order and unchanged; the last batch may be smaller.
+    """Returns all images once, in order and unchanged; the last batch may be smaller.
 
     Args:
         paths: (N,) image files.
         labels: (N,) class ids.
         size: (height, width) of the network's input.
-        batch_size: Images a batch.
-        normalization: Kind of `nets.normalization.normalize`.
-        margin: The `crop` trained with: images are made larger by it and the middle is kept.
+        batch_size: images a batch.
+        normalization: kind of `nets.normalization.normalize`.
+        margin: the `crop` trained with: images are made larger by it and the middle is kept.
 
     Returns:
         Dataset of dicts as `recognition_dataset` gives; `index` is the row of `paths`. An image
         that cannot be read is left out.
 
     Raises:
-        ValueError: No images, or paths and labels do not fit each other.
-        ImageError: None of several images can be read.
+        ValueError: no images, or paths and labels do not fit each other.
+        ImageError: none of several images can be read.
     """
     files = file_tensors(paths, labels)
     order = ordered_images(sequential(labels), 0, len(files[0]))

@@ -1,5 +1,7 @@
 """Training a recognition network: its data, its network and what is evaluated."""
 
+import dataclasses
+
 import numpy as np
 
 from nets.backbones import BACKBONES, HEAD_LAYERS, find_backbone
@@ -44,12 +46,9 @@ class RecognitionTask:
         self.epoch_length = self.sampler.epoch_length
         self.backbone = find_backbone(settings["backbone"])
         self.input_shape = tuple(settings["input_shape"] or self.backbone.input_shape)
-        mixes = find_augmentation(settings["augmentation"]).mixup
-        if mixes and settings["loss"] != "distill":
-            raise ValueError(
-                f"augmentation: mixup blends people, which loss {settings['loss']} "
-                "has no labels for; distill can use it"
-            )
+        self.augmentation = dataclasses.replace(
+            find_augmentation(settings["augmentation"]), crop=settings["random_crop"]
+        )
         with strategy.scope():
             self._build(head)
 
@@ -158,7 +157,7 @@ class RecognitionTask:
         if settings["loss"] == "distill_blocks" and not start:
             count = min(CALIBRATION_IMAGES, len(self.paths))
             chosen = np.random.default_rng(settings["seed"]).permutation(len(self.paths))[:count]
-            images = self._whole(self.paths[chosen], self.labels[chosen], count)
+            images = self._unchanged(self.paths[chosen], self.labels[chosen], count)
             self.trainer.calibrate(next(iter(images))["image"])
 
     def _check_blocks(self, start, taught):
@@ -214,7 +213,7 @@ class RecognitionTask:
                 self.input_shape[:2],
                 batch_size,
                 self.sampler,
-                self.settings["augmentation"],
+                self.augmentation,
                 "pixels",
                 self.settings["seed"],
                 start,
@@ -229,22 +228,25 @@ class RecognitionTask:
             lambda context: stream(context.get_per_replica_batch_size(batch_size), 1)
         )
 
-    def _whole(self, paths, labels, batch_size):
+    def _unchanged(self, paths, labels, batch_size, margin=0.0):
+        """Returns images without augmentation; a margin is cut off, as random crops lose it."""
         size = self.input_shape[:2]
-        return validation_dataset(paths, labels, size, batch_size, "pixels")
+        return validation_dataset(paths, labels, size, batch_size, "pixels", margin)
 
     def validation(self, batch_size):
         """Returns the held-out images of known people, or None."""
         if not len(self.val_paths) or self.order != "images":
             return None
-        return self._whole(self.val_paths, self.val_labels, batch_size)
+        margin = self.settings["random_crop"]
+        return self._unchanged(self.val_paths, self.val_labels, batch_size, margin)
 
     def callbacks(self):
         """Returns what names unreadable images and verifies held-out people and LFW."""
         settings, batch_size = self.settings, self.settings["batch_size"]
         chosen = [Skipped(self.skipped)]
         if len(self.held_paths):
-            faces = self._whole(self.held_paths, self.held_labels, batch_size)
+            margin = settings["random_crop"]
+            faces = self._unchanged(self.held_paths, self.held_labels, batch_size, margin)
             chosen.append(Verification("held_out", faces, self.pairs, self.same))
         if settings["lfw_dir_path"]:
             chosen.append(self._lfw(batch_size))
@@ -255,5 +257,5 @@ class RecognitionTask:
 
         settings = self.settings
         found = find_images(settings["lfw_dir_path"], read_pairs(settings["lfw_pairs_path"]))
-        faces = self._whole([str(p) for p in found.paths], [0] * len(found.paths), batch_size)
+        faces = self._unchanged([str(p) for p in found.paths], [0] * len(found.paths), batch_size)
         return Verification("lfw", faces, found.indices, found.labels, settings["lfw_period"])

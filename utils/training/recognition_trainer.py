@@ -26,8 +26,7 @@ class RecognitionTrainer(Trainer):
     """Trains a network of `nets.facenet.facenet`.
 
     Batches are dicts: image (B, H, W, 3) float32 pixels 0..255, label (B,), index (B,); for
-    "triplet+softmax" in the order all anchors, all positives, all negatives. Mixed faces are for
-    "distill" only, which asks the teacher instead of a label.
+    "triplet+softmax" in the order all anchors, all positives, all negatives.
     """
 
     def __init__(self, network, loss, normalization, teacher=None, ema=0.0, **settings):

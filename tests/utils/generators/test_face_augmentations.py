@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.generators import face_augmentations
 from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
 
 ALWAYS = {
@@ -91,31 +90,6 @@ def test_erased_area_is_in_range():
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1) / 64**2
         assert 0.08 < area < 0.23
-
-
-def test_mixup_blends_a_row_with_its_partner():
-    images = np.random.default_rng(0).uniform(0, 255, (6, 4, 4, 3)).astype(np.float32)
-    blends, partner, share = (x.numpy() for x in face_augmentations.mixup(images, (1, 2), 0.5))
-    assert sorted(partner) == list(range(6)) and (partner != np.arange(6)).all()
-    weight = share[:, None, None, None]
-    np.testing.assert_allclose(blends, weight * images + (1 - weight) * images[partner], atol=1e-3)
-    np.testing.assert_array_equal(blends, face_augmentations.mixup(images, (1, 2), 0.5)[0])
-
-
-@pytest.mark.parametrize("alpha", [1e-3, 0.2, 1.0, 4.0])
-def test_mixup_shares_follow_beta(alpha):
-    images = np.zeros((4000, 1, 1, 3), np.uint8)
-    share = face_augmentations.mixup(images, (0, 1), alpha)[2].numpy()
-    assert ((share >= 0) & (share <= 1)).all()
-    assert share.mean() == pytest.approx(0.5, abs=0.03)
-    assert share.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.15)
-
-
-def test_mixup_of_one_image_is_that_image():
-    image = noise()[None].astype(np.float32)
-    blend, partner, _ = face_augmentations.mixup(image, (0, 0), 1.0)
-    np.testing.assert_allclose(blend, image, rtol=1e-5)
-    assert partner.numpy().tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,8 @@ import tensorflow as tf
 from utils.faces.detections import MIRRORED
 from utils.generators.photo_augmentations import (
     AUGMENTATION,
-    FILL,
     Sample,
-    blur,
-    color_matrix,
     join_mosaic,
-    jpeg,
     mirror,
     random_appearance,
     random_color,
@@ -20,6 +16,7 @@ from utils.generators.photo_augmentations import (
     view,
     whole_window,
 )
+from utils.generators.pixel_changes import FILL
 
 DOTS = np.float32([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255]])
 FACE = np.float32([[70, 45], [110, 50], [92, 70], [75, 95], [112, 90]])  # in a 160x200 photo
@@ -238,22 +235,6 @@ def test_mosaic_moves_faces_with_their_tile():
     np.testing.assert_allclose(sample.boxes, moved)
 
 
-@pytest.mark.parametrize(
-    ("saturation", "hue", "color", "expected"),
-    [
-        (1.0, 0.0, [10, 20, 30], [10, 20, 30]),
-        (1.0, 1 / 3, [255, 0, 0], [0, 255, 0]),
-        (1.0, -1 / 3, [0, 255, 0], [255, 0, 0]),
-        (0.5, 0.1, [80, 80, 80], [80, 80, 80]),
-        (0.0, 0.0, [100, 200, 50], [153, 153, 153]),  # 29.9 + 117.4 + 5.7
-        (0.0, 0.0, [255, 0, 0], [76.245] * 3),
-    ],
-)
-def test_color_matrix(saturation, hue, color, expected):
-    matrix = color_matrix(tf.constant(saturation), tf.constant(hue)).numpy()
-    np.testing.assert_allclose(matrix @ np.float32(color), expected, atol=1e-2)
-
-
 def test_random_color_of_no_strength_changes_nothing():
     image = tf.random.stateless_uniform([8, 9, 3], [0, 1], 0, 255)
     np.testing.assert_allclose(random_color(image, seed(0), NEUTRAL), image, atol=1e-3)
@@ -279,28 +260,6 @@ def test_random_color_stays_in_range():
     for number in range(5):
         changed = random_color(image, seed(number), {**AUGMENTATION, "brightness": 0.9}).numpy()
         assert changed.min() >= 0 and changed.max() <= 255
-
-
-def test_blur_spreads_a_point_by_sigma():
-    image = np.zeros((31, 31, 3), np.float32)
-    image[15, 15] = [100, 200, 50]
-    blurred = blur(tf.constant(image), tf.constant(1.2)).numpy()
-    np.testing.assert_allclose(blurred.sum((0, 1)), [100, 200, 50], rtol=1e-4)
-    offset = np.arange(31) - 15
-    np.testing.assert_allclose((blurred[..., 0].sum(0) * offset**2).sum() / 100, 1.44, rtol=1e-2)
-    np.testing.assert_allclose((blurred[..., 0].sum(1) * offset**2).sum() / 100, 1.44, rtol=1e-2)
-
-
-def test_blur_keeps_a_flat_image_flat():
-    np.testing.assert_allclose(blur(tf.fill([20, 24, 3], 70.0), tf.constant(2.0)), 70, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("quality", "low", "high"), [(100, 0, 3), (10, 3, 60)])
-def test_jpeg(quality, low, high):
-    y, x = np.mgrid[:32, :40].astype(np.float32)
-    image = np.repeat((3 * x + 2 * y + 20 * np.sin(x + y) + 20)[..., None], 3, axis=-1)
-    changed = jpeg(tf.constant(image), tf.constant(quality)).numpy()
-    assert changed.shape == image.shape and low <= np.abs(changed - image).mean() <= high
 
 
 def test_random_appearance_mirrors_half_the_time_and_keeps_landmarks_on_the_dots():

@@ -104,3 +104,43 @@ def test_erase_by_hand():
     expected = image.copy()
     expected[2:5, 4:6] = 7
     np.testing.assert_array_equal(erased, expected)
+
+
+@pytest.mark.parametrize(
+    ("saturation", "hue", "color", "expected"),
+    [
+        (1.0, 0.0, [10, 20, 30], [10, 20, 30]),
+        (1.0, 1 / 3, [255, 0, 0], [0, 255, 0]),
+        (1.0, -1 / 3, [0, 255, 0], [255, 0, 0]),
+        (0.5, 0.1, [80, 80, 80], [80, 80, 80]),
+        (0.0, 0.0, [100, 200, 50], [153, 153, 153]),  # 29.9 + 117.4 + 5.7
+        (0.0, 0.0, [255, 0, 0], [76.245] * 3),
+    ],
+)
+def test_colour_matrix(saturation, hue, color, expected):
+    matrix = pixel_changes.colour_matrix(tf.constant(saturation), tf.constant(hue)).numpy()
+    np.testing.assert_allclose(matrix @ np.float32(color), expected, atol=1e-2)
+
+
+def test_gaussian_blur_spreads_a_point_by_sigma():
+    image = np.zeros((31, 31, 3), np.float32)
+    image[15, 15] = [100, 200, 50]
+    blurred = pixel_changes.gaussian_blur(tf.constant(image), tf.constant(1.2)).numpy()
+    np.testing.assert_allclose(blurred.sum((0, 1)), [100, 200, 50], rtol=1e-4)
+    offset = np.arange(31) - 15
+    np.testing.assert_allclose((blurred[..., 0].sum(0) * offset**2).sum() / 100, 1.44, rtol=1e-2)
+    np.testing.assert_allclose((blurred[..., 0].sum(1) * offset**2).sum() / 100, 1.44, rtol=1e-2)
+
+
+def test_gaussian_blur_keeps_a_flat_image_flat():
+    np.testing.assert_allclose(
+        pixel_changes.gaussian_blur(tf.fill([20, 24, 3], 70.0), tf.constant(2.0)), 70, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("quality", "low", "high"), [(100, 0, 3), (10, 3, 60)])
+def test_compress_keeps_floats(quality, low, high):
+    y, x = np.mgrid[:32, :40].astype(np.float32)
+    image = np.repeat((3 * x + 2 * y + 20 * np.sin(x + y) + 20)[..., None], 3, axis=-1)
+    changed = pixel_changes.compress(tf.constant(image), tf.constant(quality)).numpy()
+    assert changed.shape == image.shape and low <= np.abs(changed - image).mean() <= high
