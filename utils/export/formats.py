@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.engine.litert import convert
+from utils.engine.conversion import convert
 from utils.engine.quantization import check_precision, quantize
 from utils.files.atomic_file import replacing
 
