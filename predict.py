@@ -6,13 +6,14 @@ from pathlib import Path
 
 from utils.engine.devices import device_name
 from utils.engine.stopwatch import speeds
+from utils.files.project import beside_project
 from utils.pictures import prompt
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
 
 _defaults = {
-    # verify, detect, dir_predict: compare two photos, box the faces of photos, of a folder; encode,
-    # recognize, classify_train, classify, cluster: name people; fps, summary, export: networks
+    # what to do: compare two photos (verify), box faces (detect, dir_predict), name people, or
+    # measure and export the networks; the README has a table
     "mode": "verify",
     # recognition network; none: the default of facenet.py:
     "model_path": None,  # weights of the recognition network, any format of the README
@@ -225,7 +226,7 @@ def networks_to_export(settings):
     if settings["network"] != "detector":
         facenet = build_facenet({**plain, "detector": None})
     if settings["network"] != "recognizer" and settings["detector"] == "mtcnn":
-        detector = settings["detector_model_path"] or "model_data"
+        detector = settings["detector_model_path"] or beside_project("model_data")
     elif settings["network"] != "recognizer" and settings["detector"] is not None:
         detector = build_detector(plain)
     return facenet, detector

@@ -1,7 +1,7 @@
 """What people look at: boxes and names on photos, sheets of faces, curves.
 
-It may import the floors below (README.md, "Where things are") and nets/. Users get `contact_sheet`,
-`draw_detections`, `side_by_side`.
+It may import the floors below (README.md, "Where things are") and nets/. Users get `box_folder`,
+`compare`, `contact_sheet`, `draw_detections`, `side_by_side`.
 """
 
 from utils import exports
@@ -9,6 +9,8 @@ from utils import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
+        "box_folder": "boxed_photos",
+        "compare": "comparison",
         "contact_sheet": "drawing",
         "draw_detections": "drawing",
         "side_by_side": "drawing",

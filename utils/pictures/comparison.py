@@ -85,6 +85,10 @@ def compare(facenet: Recognizer, first: str | os.PathLike, second: str | os.Path
     Raises:
         NoFaceError: the detector finds no face in a photo; names it.
         ImageError: a photo cannot be read.
+
+    Example:
+        >>> compare(Facenet(), "img/1_001.jpg", "img/1_002.jpg").verdict
+        'same person'
     """
     photos = [read_image(first), read_image(second)]
     if facenet.detector is None:

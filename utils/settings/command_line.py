@@ -147,7 +147,7 @@ def read_comments(script_path: str | Path) -> dict[str, Comment]:
             group = text[:-1]
         else:
             above.append(text)
-    joined = {key: "; ".join(t.rstrip(".,;") for t in texts[key] if t) for key in texts}
+    joined = {key: "; ".join(t.rstrip(" .,;") for t in texts[key] if t) for key in texts}
     return {key: Comment(groups[key], text) for key, text in joined.items() if key is not None}
 
 

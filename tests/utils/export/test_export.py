@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -18,6 +19,7 @@ from utils.export.export import (
     mtcnn_subjects,
     recognizer_subject,
     retinaface_subject,
+    subjects,
 )
 from utils.export.formats import SUFFIXES, open_exported
 from utils.images.image_files import read_image
@@ -74,7 +76,7 @@ def test_a_network_that_answers_otherwise_is_not_written(subject, tmp_path, monk
     def answers(images):
         return {"embedding": wrong(subject.expected(images)["embedding"])}
 
-    monkeypatch.setattr(export, "open_exported", lambda path, kind: answers)
+    monkeypatch.setattr(export_module, "open_exported", lambda path, kind: answers)
     with pytest.raises(ValueError, match="small.tflite: embedding .* off Keras's, more than"):
         list(export(subject, tmp_path, "tflite"))
     assert not list(tmp_path.iterdir())
@@ -89,7 +91,7 @@ def test_a_missing_runtime_is_named(subject, tmp_path, monkeypatch):
     def missing(path, kind):
         raise ModuleNotFoundError("no module")
 
-    monkeypatch.setattr(export, "open_exported", missing)
+    monkeypatch.setattr(export_module, "open_exported", missing)
     lines = list(export(subject, tmp_path, "tflite"))
     assert lines[1].strip() == "not checked: pip install ai-edge-litert"
     facts = json.loads((tmp_path / "small.tflite.json").read_text())
@@ -99,6 +101,26 @@ def test_a_missing_runtime_is_named(subject, tmp_path, monkeypatch):
 def test_precision_is_part_of_the_name(subject, tmp_path):
     list(export(subject, tmp_path, "tflite", "int8"))
     assert (tmp_path / "small_int8.tflite").is_file()
+
+
+@pytest.mark.parametrize(
+    ("facenet", "detector", "expected"),
+    [
+        (None, None, []),
+        ("facenet", None, ["recognizer facenet"]),
+        ("facenet", Path("folder"), ["recognizer facenet", "pnet of folder", "onet of folder"]),
+        (None, SimpleNamespace(), ["retinaface (64, 96)"]),
+    ],
+)
+def test_what_is_exported(monkeypatch, facenet, detector, expected):
+    makers = {
+        "recognizer_subject": lambda facenet, photos: f"recognizer {facenet}",
+        "mtcnn_subjects": lambda folder, photos: [f"{net} of {folder}" for net in ("pnet", "onet")],
+        "retinaface_subject": lambda detector, photos, size: f"retinaface {size}",
+    }
+    for name, make in makers.items():
+        monkeypatch.setattr(export_module, name, make)
+    assert list(subjects(facenet, detector, [], (64, 96))) == expected
 
 
 def test_detector_of_odd_size_is_refused():
