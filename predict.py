@@ -6,7 +6,6 @@ from pathlib import Path
 
 from utils.engine.devices import device_name
 from utils.engine.stopwatch import speeds
-from utils.files.project import beside_project
 from utils.pictures import prompt
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
@@ -16,8 +15,8 @@ _defaults = {
     # measure and export the networks; the README has a table
     "mode": "verify",
     # recognition network; none: the default of facenet.py:
-    "model_path": None,  # weights of the recognition network, any format of the README
-    "backbone": None,  # a name of nets/backbones.py: arcface_mobilefacenet, mobilenet, ...
+    "model_path": None,  # weights in any format of the README, or a published name
+    "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "threshold": None,  # largest distance of one person's photos
     # of the weights on a CPU, and of export to tflite: float16 (half the size) or int8 (a quarter,
     # fast; the README says what it costs); none: float32
@@ -25,7 +24,7 @@ _defaults = {
     # detector; none: the default of retinaface.py:
     "detector": "retinaface",  # none: photos are crops (verify, encode)
     "detector_model_path": None,  # weights of the detector; mtcnn: folder with det1-3.npy
-    "detector_backbone": None,  # of retinaface
+    "detector_backbone": None,  # of retinaface; none: what the weights are of
     "detector_confidence": None,  # of retinaface: least score of a face
     "detector_nms_iou": None,  # of retinaface: of boxes that overlap more, the better one stays
     "detector_input_shape": None,  # of retinaface: height, width, 3 that a photo is scaled to fit
@@ -220,13 +219,16 @@ def export(settings):
 def networks_to_export(settings):
     """Returns a Facenet, and a Retinaface or the folder of MTCNN's weights; None for what is not asked for."""
     from facenet import build_detector, build_facenet
+    from utils.detection.mtcnn import Mtcnn
+    from utils.weights.location import locate
 
     plain = {**settings, "engine": "keras", "precision": None, "detector_precision": None}
     facenet = detector = None
     if settings["network"] != "detector":
         facenet = build_facenet({**plain, "detector": None})
     if settings["network"] != "recognizer" and settings["detector"] == "mtcnn":
-        detector = settings["detector_model_path"] or beside_project("model_data")
+        default = Mtcnn._defaults["model_path"]
+        detector = locate(settings["detector_model_path"] or default, default)
     elif settings["network"] != "recognizer" and settings["detector"] is not None:
         detector = build_detector(plain)
     return facenet, detector

@@ -21,14 +21,14 @@ _defaults = {
     # detector; none: the default of retinaface.py:
     "detector": "retinaface",  # which one
     "detector_model_path": None,  # weights of the detector; mtcnn: folder with det1-3.npy
-    "detector_backbone": None,  # of retinaface
+    "detector_backbone": None,  # of retinaface; none: what the weights are of
     "detector_confidence": None,  # of retinaface: least score of a face
     "detector_nms_iou": None,  # of retinaface: of boxes that overlap more, the better one stays
     "detector_precision": None,  # of retinaface's weights on a CPU: int8 is fast
     # naming; none: the default of facenet.py:
     "gallery_path": "gallery.h5",  # who is known, made by predict.py --mode encode; none: nobody
-    "model_path": None,  # weights of the recognition network, any format of the README
-    "backbone": None,  # a name of nets/backbones.py: arcface_mobilefacenet, mobilenet, ...
+    "model_path": None,  # weights in any format of the README, or a published name
+    "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "precision": None,  # of the recognition network's weights on a CPU: int8 is fast
     "threshold": None,  # largest distance of one person's photos
     # share of strangers that may get a name, for which the threshold is measured on the gallery;
