@@ -26,6 +26,7 @@ from utils.evaluation.roc import (
     roc,
     threshold_at_far,
 )
+from utils.faces.embeddings import unit_rows
 
 METRICS = ("euclidean", "cosine")
 DEFAULT_FARS = (1e-3, 1e-2)
@@ -87,7 +88,7 @@ def distance(embeddings_1, embeddings_2, metric: str = "euclidean") -> np.ndarra
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is not one of {', '.join(METRICS)}")
-    chord = np.linalg.norm(_normalized(embeddings_1) - _normalized(embeddings_2), axis=-1)
+    chord = np.linalg.norm(unit_rows(embeddings_1) - unit_rows(embeddings_2), axis=-1)
     if metric == "euclidean":
         return chord
     # The same angle as arccos(a . b), but exactly 0 for equal vectors and precise near 0.
@@ -226,12 +227,6 @@ def _known(statistic, values: np.ndarray) -> np.ndarray:
     """The statistic of each column of (K, F) over its entries that are not NaN."""
     columns = (column[~np.isnan(column)] for column in values.T)
     return np.array([statistic(column) if column.size else np.nan for column in columns])
-
-
-def _normalized(embeddings) -> np.ndarray:
-    embeddings = np.asarray(embeddings, np.float64)
-    norms = np.linalg.norm(embeddings, axis=-1, keepdims=True)
-    return embeddings / np.maximum(norms, np.finfo(np.float64).tiny)
 
 
 def _checked_folds(folds, nrof_folds: int, pairs: int) -> np.ndarray:

@@ -1,8 +1,8 @@
 """A linear SVM on embeddings, which names faces among the people it was trained on.
 
-As the classifier of FaceNet in TensorFlow: classes with enough photos, split into training and test
-photos. One hyperplane a person (one against the rest), so that hundreds of people train in seconds;
-it is kept as plain arrays, and needs scikit-learn only for training.
+It follows the classifier of FaceNet for TensorFlow: people with enough photos, split into training and test photos.
+There is one hyperplane for each person (one against the rest), so that hundreds of people train in seconds. They are
+kept as plain arrays; scikit-learn is needed only for training.
 """
 
 import json
@@ -19,12 +19,12 @@ from utils.files.atomic_file import replacing
 from utils.weights.cards import differences
 
 FORMAT, VERSION = "faces classifier", 1
-_FOLDS = 3  # that measure how sure decisions are
+_FOLDS = 3  # of the cross-validation that measures `scale`
 _SCALES = np.geomspace(0.25, 64, 65)
 
 
 class ClassifierError(ValueError):
-    """A classifier file that cannot be used; the message names it."""
+    """A classifier file that cannot be used; the message names the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,24 +32,24 @@ class FaceClassifier:
     """Hyperplanes of C people in the space of embeddings.
 
     Attributes:
-        names: C people.
+        names: of C people.
         weights: (C, D) float64.
         biases: (C,) float64.
-        scale: of the decisions in the softmax that gives probabilities.
-        model: identity of the network whose embeddings it knows, see `utils.weights.model_identity`.
+        scale: factor of the decisions in the softmax that gives probabilities.
+        identity: JSON values that name the network of the embeddings, see `utils.weights.cards.model_identity`.
     """
 
     names: tuple[str, ...]
     weights: np.ndarray
     biases: np.ndarray
     scale: float = 1.0
-    model: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     def decisions(self, embeddings: np.ndarray) -> np.ndarray:
-        """Signed distances (N, C) of embeddings (N, D) to the hyperplanes, in margins.
+        """Returns the signed distances (N, C) of embeddings (N, D) to the hyperplanes, in margins.
 
         Raises:
-            ValueError: embeddings of another shape.
+            ValueError: the embeddings have another shape.
         """
         embeddings = np.asarray(embeddings, np.float64)
         if embeddings.ndim != 2 or embeddings.shape[1] != self.weights.shape[1]:
@@ -65,24 +65,24 @@ class FaceClassifier:
             embeddings: (N, D).
 
         Returns:
-            For each the person with the greatest decision, and the probability that it is, given
-            that it is one of the C: a stranger is named, too.
+            For each face the person with the greatest decision, and the probability of that person among the C. A
+            stranger gets a name, too.
         """
         probabilities = _softmax(self.scale * self.decisions(embeddings))
         best = probabilities.argmax(axis=1)
         sure = probabilities[np.arange(len(best)), best]
         return [(self.names[i], float(p)) for i, p in zip(best, sure, strict=True)]
 
-    def accuracy(self, embeddings: np.ndarray, labels: Sequence[str]) -> float:
-        """Share of embeddings (N, D), N at least 1, that get the name of their label."""
+    def accuracy(self, embeddings: np.ndarray, labels: Sequence[str] | np.ndarray) -> float:
+        """Returns the share of embeddings (N, D), N at least 1, that get the name of their label, 0 to 1."""
         best = self.decisions(embeddings).argmax(axis=1)
         return float(np.mean(np.array(self.names, object)[best] == np.asarray(labels, object)))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes an HDF5 file, whole or not at all."""
+        """Writes the classifier to an HDF5 file, whole or not at all."""
         with replacing(path) as temporary, h5py.File(temporary, "w") as file:
             file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
-            file.attrs["model"] = json.dumps(dict(self.model))
+            file.attrs["model"] = json.dumps(dict(self.identity))
             file.attrs["scale"] = self.scale
             file["names"] = np.array(self.names, h5py.string_dtype("utf-8"))
             for name in ("weights", "biases"):
@@ -90,18 +90,17 @@ class FaceClassifier:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, model: Mapping[str, Any] | None = None
+        cls, path: str | os.PathLike, identity: Mapping[str, Any] | None = None
     ) -> "FaceClassifier":
         """Reads what `save` wrote.
 
         Args:
             path: of the file.
-            model: identity of the network whose embeddings will be classified; None to take the
-                caller's word for it.
+            identity: of the network whose embeddings will be classified. None skips the check that the classifier was
+                trained on embeddings of that network.
 
         Raises:
-            ClassifierError: missing, damaged, no classifier, of a newer version, or of another
-                network.
+            ClassifierError: the file is missing, damaged, no classifier, of a newer version, or of another network.
         """
         path = Path(path)
         if not path.is_file():
@@ -113,7 +112,7 @@ class FaceClassifier:
             raise ClassifierError(f"{path}: {error}") from error
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ClassifierError(f"{path}: damaged, or not a classifier ({error})") from error
-        if model is not None and (text := differences(loaded.model, model)):
+        if identity is not None and (text := differences(loaded.identity, identity)):
             raise ClassifierError(
                 f"{path}: trained on embeddings of another network ({text}); "
                 "use that network, or train it anew"
@@ -130,22 +129,24 @@ class FaceClassifier:
         weights, biases = file["weights"][:], file["biases"][:]
         if weights.ndim != 2 or not len(names) == len(weights) == len(biases):
             raise ValueError("its parts do not fit each other")
-        model = json.loads(file.attrs["model"])
-        return cls(names, weights, biases, float(file.attrs["scale"]), model)
+        identity = json.loads(file.attrs["model"])
+        return cls(names, weights, biases, float(file.attrs["scale"]), identity)
 
 
-def enough_images(labels: Sequence[str], least: int) -> np.ndarray:
-    """Positions of the labels that occur `least` times or more."""
+def enough_images(labels: Sequence[str] | np.ndarray, least: int) -> np.ndarray:
+    """Returns the positions of the labels that occur `least` times or more."""
     _, classes, counts = _classes(labels)
     return np.flatnonzero(counts[classes] >= least)
 
 
-def split(labels: Sequence[str], train_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a number of photos of each person to train on; the rest is to test.
+def split(
+    labels: Sequence[str] | np.ndarray, train_images: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a number of photos of each person to train on; the others are to test.
 
     Args:
         labels: N names.
-        train_images: photos of each person; somebody with no more than that has none to test.
+        train_images: photos of each person to train on; of a person with no more than that, none are left to test.
         seed: of the draw.
 
     Returns:
@@ -163,8 +164,8 @@ def split(labels: Sequence[str], train_images: int, seed: int = 0) -> tuple[np.n
 
 def train(
     embeddings: np.ndarray,
-    labels: Sequence[str],
-    model: Mapping[str, Any] | None = None,
+    labels: Sequence[str] | np.ndarray,
+    identity: Mapping[str, Any] | None = None,
     penalty: float = 1.0,
     seed: int = 0,
 ) -> FaceClassifier:
@@ -173,15 +174,15 @@ def train(
     Args:
         embeddings: (N, D).
         labels: N names.
-        model: identity of the network that made the embeddings.
-        penalty: C of the SVM: greater follows the training photos more closely.
+        identity: of the network that made the embeddings.
+        penalty: C of the SVM; a greater value fits the training photos more closely.
         seed: of the solver and of the folds.
 
     Returns:
         The classifier; its decisions are those of scikit-learn's LinearSVC.
 
     Raises:
-        ValueError: fewer than two people, or shapes that do not fit.
+        ValueError: there are fewer than two people, or the shapes do not fit.
     """
     names, classes, counts = _classes(labels)
     embeddings = np.asarray(embeddings, np.float64)
@@ -191,32 +192,37 @@ def train(
         raise ValueError(f"a classifier needs photos of two people or more, there are {len(names)}")
     weights, biases = _hyperplanes(embeddings, classes, penalty, seed)
     scale = _scale(embeddings, classes, int(counts.min()), penalty, seed)
-    return FaceClassifier(tuple(names), weights, biases, scale, dict(model or {}))
+    return FaceClassifier(tuple(names), weights, biases, scale, dict(identity or {}))
 
 
-def _classes(labels: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Sorted names, the class of each label, labels of each class."""
+def _classes(labels: Sequence[str] | np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Returns the sorted names, the class of each label, and the number of labels of each class."""
     names, classes, counts = np.unique(
         np.array([*labels, None], object)[:-1], return_inverse=True, return_counts=True
     )
     return names.tolist(), classes, counts
 
 
-def _hyperplanes(embeddings, classes, penalty, seed) -> tuple[np.ndarray, np.ndarray]:
+def _hyperplanes(
+    embeddings: np.ndarray, classes: np.ndarray, penalty: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns weights (C, D) and biases (C,) of the SVM."""
     from sklearn.svm import LinearSVC
 
     svm = LinearSVC(C=penalty, random_state=seed).fit(embeddings, classes)
     weights, biases = svm.coef_, svm.intercept_
-    if len(svm.classes_) == 2:  # which scikit-learn keeps as one hyperplane, of the second
+    if len(svm.classes_) == 2:  # scikit-learn has one hyperplane for both, that of the second
         weights, biases = np.concatenate([-weights, weights]), np.concatenate([-biases, biases])
     return weights, biases
 
 
-def _scale(embeddings, classes, fewest: int, penalty, seed) -> float:
-    """The factor that makes the softmax of decisions on photos that were not trained on likeliest.
+def _scale(
+    embeddings: np.ndarray, classes: np.ndarray, fewest: int, penalty: float, seed: int
+) -> float:
+    """Returns the factor of decisions that makes their softmax likeliest, on photos that were held out.
 
-    Temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017); 1 if
-    somebody has a single photo, which cannot be held out.
+    This is temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017). The factor is 1 if
+    somebody has a single photo (`fewest`), which cannot be held out.
     """
     if fewest < 2:
         return 1.0

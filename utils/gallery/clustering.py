@@ -1,9 +1,10 @@
-"""Groups embeddings by person, where nobody is known."""
+"""Groups embeddings by person, by their distances alone."""
 
 import numpy as np
 
 METHODS = ("dbscan", "agglomerative")
 NOISE = -1
+"""Label of a face that is in no group."""
 
 
 def cluster(
@@ -12,25 +13,24 @@ def cluster(
     method: str = "dbscan",
     least: int = 2,
 ) -> np.ndarray:
-    """Groups embeddings.
+    """Groups embeddings by person.
 
     Args:
         embeddings: (N, D) of unit length.
-        threshold: Euclidean distance, 0 to 2. "dbscan": two faces this near are of one person, and
-            so on from face to face, so it must be well below the threshold of verification (0.9
-            for the published MobileFaceNet). "agglomerative": groups are joined while the mean
-            distance of their faces is below it (1.1 to 1.15), which gathers more of the hard
-            faces; takes N^2 numbers of memory, 3 GB for 20,000 faces.
+        threshold: Euclidean distance, 0 to 2. "dbscan": faces within it belong together, and so do all that are
+            connected by such steps, so it must be well below the threshold of verification (0.9 for the published
+            MobileFaceNet). "agglomerative": groups are joined while the mean distance of their faces is below it (1.1
+            to 1.15), which gathers more of the hard faces but takes N^2 numbers of memory, 3 GB for 20,000 faces.
         method: "dbscan" (Ester et al., 1996) or "agglomerative" (average linkage).
-        least: faces that make a group; "dbscan" also wants as many around a face, itself counted,
-            before it goes on from there.
+        least: faces that make a group. "dbscan" continues only from faces that have as many within the threshold,
+            themselves included.
 
     Returns:
-        (N,) ints: 0 for the largest group, and so on; of equals the one with the earlier face is
-        first. `NOISE`, -1, for a face that is in no group.
+        (N,) ints: 0 for the largest group, 1 for the next, and so on; of groups of one size the one with the earliest
+        face comes first. `NOISE`, -1, for a face that is in no group.
 
     Raises:
-        ValueError: unknown method, a threshold or least that is not positive, or a wrong shape.
+        ValueError: unknown method, threshold or least not positive, or embeddings of a wrong shape.
     """
     embeddings = np.asarray(embeddings)
     if method not in METHODS:
@@ -54,7 +54,7 @@ def _dbscan(embeddings: np.ndarray, threshold: float, least: int) -> np.ndarray:
 def _agglomerative(embeddings: np.ndarray, threshold: float, least: int) -> np.ndarray:
     from sklearn.cluster import AgglomerativeClustering
 
-    if len(embeddings) == 1:  # which scikit-learn refuses
+    if len(embeddings) == 1:  # scikit-learn wants two or more
         return np.zeros(1, int)
     model = AgglomerativeClustering(
         n_clusters=None, distance_threshold=threshold, metric="euclidean", linkage="average"
@@ -63,7 +63,7 @@ def _agglomerative(embeddings: np.ndarray, threshold: float, least: int) -> np.n
 
 
 def _by_size(labels: np.ndarray, least: int) -> np.ndarray:
-    """Numbers groups from the largest on; those of fewer than `least` become noise."""
+    """Numbers groups (N,) from the largest on; groups of fewer than `least` become `NOISE`."""
     groups, first, members, counts = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )

@@ -1,48 +1,24 @@
-"""Embeds the photos of a gallery, one person each, and says which cannot be used."""
+"""Embeds photos of a single person each for a gallery, and says which photos cannot be used."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
 from utils.faces.choice import largest_face
-from utils.faces.detections import Detections
-from utils.faces.photo_stream import Photo, cut_faces, detect_faces, embed_faces, face_stream
+from utils.faces.embeddings import Embedder, unit_embeddings
+from utils.faces.photo_stream import Photo, Stage, cut_faces, detect_faces, embed_faces, face_stream
 from utils.files.digests import digest
-from utils.gallery.folder import Known, Plan, Problem, rejection
-from utils.gallery.nearest import normalized
-from utils.gallery.storage import DIGEST_BYTES, NO_PHOTO, ROW, GalleryFile
+from utils.gallery.folder import Known, NewPhoto, Plan, Problem, rejection
+from utils.gallery.records import DIGEST_BYTES, NO_PHOTO, ROW, Records
 
 _HASHING_THREADS = 4
 
-
-class Embedder(Protocol):
-    """Detector and recognition network, as `Facenet`.
-
-    Attributes:
-        identity: JSON values that decide its embeddings, see `utils.weights.model_identity`.
-        detector: None if photos are face crops already; then `face_crops` cuts them, else
-            `detect_batch` and `align` do.
-    """
-
-    identity: Mapping[str, Any]
-    detector: str | None
-
-    def detect_batch(self, images: Sequence) -> list[Detections]:
-        """All faces of each image."""
-
-    def align(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """The crop of the face with these landmarks."""
-
-    def face_crops(self, images: Sequence) -> list[np.ndarray]:
-        """The crops of images that show nothing but a face."""
-
-    def embed_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, D) float32, unit length."""
+Embedded = tuple[Photo, int, Problem | None]
+"""A photo, the number of its faces, and why it cannot be used, as `embed_photos` yields them."""
 
 
 @dataclass
@@ -50,10 +26,10 @@ class EncodeReport:
     """What became of the photos.
 
     Attributes:
-        added: embeddings made.
-        kept: embeddings that were there already; among them `moved`.
-        moved: embeddings that got another name.
-        removed: embeddings dropped, as their photos are gone.
+        added: number of embeddings made.
+        kept: number of embeddings that were there already, including `moved`.
+        moved: number of embeddings that were given to another person.
+        removed: number of embeddings dropped, as their photos are gone or can no longer be used.
         problems: photos that are not used.
     """
 
@@ -64,7 +40,7 @@ class EncodeReport:
     problems: list[Problem] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """One line, then one for each problem."""
+        """Returns one line of counts, then one line for each problem."""
         counts = f"{self.added} photos added, {self.kept} kept"
         counts += f" ({self.moved} of them renamed)" if self.moved else ""
         head = f"{counts}, {self.removed} removed, {len(self.problems)} not used"
@@ -72,28 +48,28 @@ class EncodeReport:
 
 
 def embed_photos(
-    sources: Iterable[Path | np.ndarray],
+    sources: Iterable[str | Path | np.ndarray],
     embedder: Embedder,
     take_largest: bool = False,
     chunk: int = 8,
     progress: Callable[..., Iterable] | None = None,
-) -> Iterator[tuple[Photo, int, Problem | None]]:
+) -> Iterator[Embedded]:
     """Embeds the one face of each photo.
 
     Args:
         sources: paths, or images as `utils.images.image_files.read_image` takes them.
         embedder: detector and network.
-        take_largest: of several faces use the largest; else such a photo is a problem.
-        chunk: photos in work at once.
-        progress: wraps the photos, as `tqdm.tqdm(photos, total=n)`.
+        take_largest: use the largest of several faces; otherwise a photo of several faces is a problem.
+        chunk: photos that detector and network see at once.
+        progress: wraps the photos, called like `tqdm.tqdm(photos, total=n)`.
 
     Yields:
-        For each source, in order: the photo (without its pixels, so that thousands can be kept;
+        For each source, in order: the photo (without its pixels, so that thousands fit in memory;
         with an embedding unless there is a problem), the number of its faces (-1 if it cannot be
         read) and the problem.
     """
     sources = list(sources)
-    photos = face_stream(sources, _stages(embedder, take_largest), chunk)
+    photos: Iterable[Photo] = face_stream(sources, _stages(embedder, take_largest), chunk)
     photos = progress(photos, total=len(sources)) if progress else photos
     for number, photo in enumerate(photos):
         source = photo.source if isinstance(photo.source, str | Path) else number
@@ -106,7 +82,7 @@ def embed_photos(
         yield photo, faces, Problem(source, reason, faces) if reason else None
 
 
-def _stages(embedder: Embedder, take_largest: bool) -> list[Callable[[list[Photo]], None]]:
+def _stages(embedder: Embedder, take_largest: bool) -> list[Stage]:
     embed = partial(embed_faces, embed_crops=embedder.embed_crops)
     if embedder.detector is None:
         return [partial(_cut_whole, face_crops=embedder.face_crops), embed]
@@ -127,13 +103,13 @@ def _cut_usable(photos: list[Photo], align: Callable, take_largest: bool) -> Non
 def hash_photos(
     photos: Sequence[tuple[Path, str]],
 ) -> tuple[list[tuple[Path, str]], list[bytes], list[Problem]]:
-    """Names the content of photos.
+    """Computes the digests of photo files.
 
     Args:
         photos: (path, person) of each.
 
     Returns:
-        Those that can be read, their digests, and a problem for each of the others.
+        The photos that can be read, their digests, and a problem for each of the others.
     """
 
     def attempt(photo: tuple[Path, str]) -> bytes | Problem:
@@ -145,57 +121,57 @@ def hash_photos(
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         results = list(pool.map(attempt, photos))
     problems = [result for result in results if isinstance(result, Problem)]
-    good = [pair for pair in zip(photos, results, strict=True) if isinstance(pair[1], bytes)]
-    return [photo for photo, _ in good], [result for _, result in good], problems
+    good = [
+        (photo, key) for photo, key in zip(photos, results, strict=True) if isinstance(key, bytes)
+    ]
+    return [photo for photo, _ in good], [key for _, key in good], problems
 
 
-def known_photos(file: GalleryFile) -> Known:
-    """What a gallery holds of the photos of encoded folders."""
-    names, rows = file.names(), file.rows()
-    records = zip(_digests(rows), rows["person"].tolist(), rows["faces"].tolist(), strict=True)
-    found = [record for record in records if record[0] != NO_PHOTO]
+def known_photos(records: Records) -> Known:
+    """Returns what a gallery holds of the photos of encoded folders."""
+    names, rows = records.names, records.rows
+    entries = zip(_digests(rows), rows["person"].tolist(), rows["faces"].tolist(), strict=True)
+    found = [entry for entry in entries if entry[0] != NO_PHOTO]
     people = {key: names[person] for key, person, _ in found}
-    return Known(people, {key: faces for key, _, faces in found}, file.rejected())
+    return Known(people, {key: faces for key, _, faces in found}, records.rejected)
 
 
-def save_plan(file: GalleryFile, plan: Plan, prune: bool) -> int:
-    """Drops the photos that must not stay, and relabels those that are another's now.
+def apply_plan(records: Records, plan: Plan, prune: bool) -> Records:
+    """Drops the photos that must not stay, and relabels those that are another person's now.
 
     Args:
-        file: open for changes.
-        plan: what `make_plan` says.
-        prune: drop the photos that are not in the folder, too.
+        records: of the gallery.
+        plan: what `make_plan` returns.
+        prune: also drop the photos that are not in the folder.
 
     Returns:
-        The number of embeddings dropped.
+        The records after that.
     """
-    keys = _digests(file.rows())
+    keys = _digests(records.rows)
     moved = [index for index, key in enumerate(keys) if key in plan.moved]
-    if moved:
-        people = file.ids([plan.moved[keys[index]] for index in moved])
-        file.set_people(np.array(moved), people)
+    records = records.given_to([plan.moved[keys[i]] for i in moved], np.array(moved, int))
     mirrored = (key != NO_PHOTO and (prune or key in plan.seen) for key in keys)
     gone = [i for i, mine in enumerate(mirrored) if mine and keys[i] not in plan.kept]
-    file.delete(np.array(gone, int))
-    return len(gone)
+    return records.without(np.array(gone, int))
 
 
-def save_photos(file: GalleryFile, done: Sequence[tuple[tuple, tuple]]) -> None:
-    """Adds new photos.
+def photo_rows(
+    done: Sequence[tuple[NewPhoto, Embedded]],
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Returns new photos as `Records.added` takes them.
 
     Args:
-        file: open for changes.
-        done: pairs of an entry of `Plan.new` and what `embed_photos` yields of it, of photos
-            without a problem.
+        done: n photos of `Plan.new` and what `embed_photos` yields of them; at least one, none with a problem.
+
+    Returns:
+        n names, rows (n,) of dtype `ROW`, embeddings (n, D) float32 of unit length.
     """
-    if not done:
-        return
     people = [person for (_, person, _), _ in done]
     rows = np.zeros(len(done), ROW)
     keys = b"".join(key for (_, _, key), _ in done)
     rows["digest"] = np.frombuffer(keys, np.uint8).reshape(-1, DIGEST_BYTES)
     rows["faces"] = [faces for _, (_, faces, _) in done]
-    file.add(people, rows, normalized(np.stack([photo.embedding for _, (photo, _, _) in done])))
+    return people, rows, unit_embeddings(np.stack([photo.embedding for _, (photo, _, _) in done]))
 
 
 def _digests(rows: np.ndarray) -> list[bytes]:

@@ -1,7 +1,7 @@
 """A folder of photos of known people: whose photo each file is, and what is new in it.
 
-A photo belongs to the person whose folder it lies in, `<person>/**/*.jpg`, or, right in the folder,
-whom its name names: `<person>_<number>.jpg` or `<person>.jpg`.
+A photo in a subfolder belongs to the person whom that is named after, `<person>/**/*.jpg`. A photo right in the folder
+belongs to the person in its own name: `<person>_<number>.jpg` or `<person>.jpg`.
 """
 
 import os
@@ -14,34 +14,37 @@ from pathlib import Path
 from utils.gallery.index import UNKNOWN
 from utils.images.image_files import list_images
 
+NewPhoto = tuple[Path, str, bytes]
+"""Path, person and digest of a photo to embed."""
+
 
 @dataclass(frozen=True)
 class Problem:
     """A photo that no embedding is made of.
 
     Attributes:
-        source: its path, or its number among photos given as arrays.
-        reason: why, for people to read.
-        faces: found on it; -1 where it is not about that.
+        source: path of the photo, or its position among photos given as arrays.
+        reason: what is wrong, for people to read.
+        faces: number of faces found; -1 if the reason has nothing to do with faces.
     """
 
-    source: Path | int
+    source: str | Path | int
     reason: str
     faces: int = -1
 
     def __str__(self) -> str:
-        """One line."""
+        """Returns one line."""
         return f"{self.source}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a gallery holds of photos, by the digest of the file.
+    """What a gallery holds of photos. The keys are digests of the files.
 
     Attributes:
         people: digest -> name, of the photos with an embedding.
-        faces: digest -> faces found, of the same photos.
-        rejected: digest -> faces found, of photos that no embedding was made of.
+        faces: digest -> number of faces, of the same photos.
+        rejected: digest -> number of faces, of photos that no embedding was made of.
     """
 
     people: Mapping[bytes, str] = field(default_factory=dict)
@@ -51,18 +54,18 @@ class Known:
 
 @dataclass(frozen=True)
 class Plan:
-    """What has to be done for a gallery to hold a folder.
+    """What has to be done so that a gallery holds the photos of a folder.
 
     Attributes:
         new: (path, person, digest) of photos to embed.
         kept: digests of photos with an embedding that may stay.
-        moved: digest -> person, of those among them that are another's now.
-        rejected: digest -> faces, of photos that were looked at before and are not used.
-        problems: the photos that are not used.
+        moved: digest -> person, of those photos in `kept` that are another person's now.
+        rejected: digest -> number of faces, of photos that were looked at before and are not used.
+        problems: one for each photo that is not used.
         seen: digests of all photos of the folder.
     """
 
-    new: list[tuple[Path, str, bytes]] = field(default_factory=list)
+    new: list[NewPhoto] = field(default_factory=list)
     kept: set[bytes] = field(default_factory=set)
     moved: dict[bytes, str] = field(default_factory=dict)
     rejected: dict[bytes, int] = field(default_factory=dict)
@@ -71,14 +74,14 @@ class Plan:
 
 
 def clean_name(name: str, limit: int = 128) -> str:
-    """Brings a person's name to the form it is kept in: composed Unicode (NFC), trimmed.
+    """Returns a person's name as galleries keep it: in composed Unicode (NFC), without spaces around it.
 
     Args:
-        name: in any script. Some systems decompose file names; the same name is typed composed.
-        limit: bytes of UTF-8.
+        name: in any script. Some systems decompose the letters of file names, keyboards do not.
+        limit: longest name, in bytes of UTF-8.
 
     Raises:
-        ValueError: empty, too long, not a text, with control characters, or `UNKNOWN`.
+        ValueError: the name is empty, too long, no valid text, has control characters, or is `UNKNOWN`.
     """
     clean = unicodedata.normalize("NFC", name).strip()
     try:
@@ -95,18 +98,27 @@ def clean_name(name: str, limit: int = 128) -> str:
 
 
 def person_of(path: Path) -> str:
-    """The person a photo is of, from its path relative to the gallery's folder."""
+    """Returns the person that a photo shows, by its path relative to the gallery's folder.
+
+    Example:
+        >>> person_of(Path("Ann/1.jpg")), person_of(Path("Ann_Lee_2.jpg"))
+        ('Ann', 'Ann_Lee')
+    """
     return path.parts[0] if len(path.parts) > 1 else re.sub(r"_\d+$", "", path.stem)
 
 
 def scan(folder: str | os.PathLike) -> tuple[list[tuple[Path, str]], list[Problem]]:
-    """Lists the photos of a folder.
+    """Lists the photos of a gallery's folder.
+
+    The layout is that of a dataset, `utils.datasets.folders.list_folders`, with two differences: photos right in the
+    folder count, too (`<person>_1.jpg`), and a name that no gallery takes makes a problem. Files that are no images are
+    passed over silently, where a dataset reports them.
 
     A photo right in the folder counts, too, for the person of its name; `utils.datasets.folders.list_folders`
     ignores such files, because a training set has one folder for each person.
 
     Returns:
-        (path, person) of each photo, sorted by path; and those whose name cannot be one.
+        (path, person) of each photo, sorted by path; and a problem for each photo whose person cannot be called so.
 
     Raises:
         ImageError: there is no such folder.
@@ -132,18 +144,18 @@ def make_plan(
     take_largest: bool = False,
     retry: bool = False,
 ) -> Plan:
-    """Compares a folder with what is known of its photos, by their content.
+    """Compares the photos of a folder with those of a gallery, by their content.
 
     Args:
         photos: (path, person) of each.
         digests: of each file.
         known: what the gallery holds.
         take_largest: use photos with several faces.
-        retry: look again at the photos that were rejected.
+        retry: look again at the photos that were rejected before.
 
     Returns:
-        The plan. A photo that two people have is used for neither; of one that a person has
-        twice, the first is used.
+        The plan. A photo that two people have is used for neither. Of a photo that a person has twice, the first copy
+        is used.
     """
     plan = Plan(seen=set(digests))
     people: dict[bytes, set[str]] = {}
@@ -162,14 +174,23 @@ def make_plan(
     return plan
 
 
-def _plan_photo(plan, path, person, digest, known, take_largest, retry) -> None:
+def _plan_photo(
+    plan: Plan,
+    path: Path,
+    person: str,
+    digest: bytes,
+    known: Known,
+    take_largest: bool,
+    retry: bool,
+) -> None:
+    """Enters a photo into the plan."""
     faces = known.faces.get(digest, known.rejected.get(digest))
-    reason = None if faces is None else rejection(faces, take_largest)
+    reason = "" if faces is None else rejection(faces, take_largest)
     if digest in known.people and not reason:
         plan.kept.add(digest)
         if known.people[digest] != person:
             plan.moved[digest] = person
-    elif reason and not retry:
+    elif faces is not None and reason and not retry:
         plan.rejected[digest] = faces
         plan.problems.append(Problem(path, reason, faces))
     else:
@@ -177,7 +198,7 @@ def _plan_photo(plan, path, person, digest, known, take_largest, retry) -> None:
 
 
 def rejection(faces: int, take_largest: bool) -> str:
-    """Why a photo with that many faces is not used; "" if it is."""
+    """Returns why a photo with that many faces is not used, "" if it is used."""
     if faces == 0:
         return "no face found"
     if faces > 1 and not take_largest:

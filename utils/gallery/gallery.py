@@ -1,4 +1,4 @@
-"""People, known by the embeddings of their photos, in one HDF5 file."""
+"""Known people and the embeddings of their photos, in one HDF5 file."""
 
 import contextlib
 import os
@@ -8,21 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from utils.files.file_lock import LockTimeout, lock_file
-from utils.gallery.encoding import (
-    Embedder,
-    EncodeReport,
-    embed_photos,
-    hash_photos,
-    known_photos,
-    save_photos,
-    save_plan,
-)
-from utils.gallery.folder import Known, Plan, clean_name, make_plan, scan
+from utils.faces.embeddings import Embedder, unit_embeddings
+from utils.gallery import encoding, storage
+from utils.gallery.encoding import Embedded, EncodeReport, embed_photos, hash_photos
+from utils.gallery.folder import NewPhoto, Plan, clean_name, make_plan, scan
 from utils.gallery.index import UNKNOWN, Calibration, FaceIndex, Identity, Matches
-from utils.gallery.nearest import normalized
-from utils.gallery.storage import NAME_BYTES, ROW, GalleryError, GalleryFile, editing, reading
+from utils.gallery.records import NAME_BYTES, ROW, Records
+from utils.gallery.storage import GalleryError
 from utils.weights.cards import differences
 
 __all__ = [
@@ -37,141 +31,143 @@ __all__ = [
 
 
 class Gallery:
-    """People and the embeddings of their photos.
+    """Known people and the embeddings of their photos.
 
-    Every change is on disk, whole, when its method returns, and writes only what it touches. A
-    process that is killed leaves the file as it was before the change or as it is after it (see
-    `utils.files.journalled_file`). Writers of several processes wait for each other. Searching works on
-    what the file held at the first search since this object's last change, or `refresh`.
+    When a method that changes something returns, the change is on the disk, in a new file that replaces the old one. A
+    process that is killed leaves the file as it was before or after the change. Writers of several processes wait for
+    each other. A search sees the file as it was at the first search since this object's last change, or `refresh`.
 
     Example:
-        >>> gallery = Gallery("gallery.h5")
-        >>> print(gallery.encode("gallery", facenet))
-        12 photos added, 0 kept, 0 removed, 0 not used
-        >>> gallery.identify(facenet.embed("img/1_001.jpg"), threshold=1.1)
-        [Identity(name='Ann', distance=0.71, nearest='Ann')]
+        >>> from tempfile import TemporaryDirectory
+        >>> folder = TemporaryDirectory()
+        >>> gallery = Gallery(f"{folder.name}/gallery.h5")
+        >>> gallery.add("Ann", [[1.0, 0.0], [0.8, 0.6]])
+        >>> gallery.add("Bob", [0.0, 1.0])
+        >>> gallery.people()
+        {'Ann': 2, 'Bob': 1}
+        >>> [face.name for face in gallery.identify([[0.96, 0.28], [-1.0, 0.0]], threshold=1.1)]
+        ['Ann', 'unknown']
+
+        With photos and a network, `gallery.encode("gallery", facenet)` adds all photos of a folder, and
+        `gallery.identify(facenet.embed("photo.jpg"), facenet.threshold)` names the face of another photo.
     """
 
     def __init__(
         self,
         path: str | os.PathLike,
-        model: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
         timeout: float = 10.0,
-        engine: str = "numpy",
     ):
-        """Opens a gallery; one that is not there is empty, and is made by the first change.
+        """Opens a gallery. If there is no file, the gallery is empty, and the first change makes the file.
 
         Args:
             path: of the HDF5 file.
-            model: identity of the network (`utils.weights.model_identity`) whose embeddings will be
-                compared or added; None to take the caller's word for it.
-            timeout: seconds to wait for another process.
-            engine: of the search: "numpy" or "faiss", see `utils.gallery.nearest`.
+            identity: of the network whose embeddings will be compared or added, as `Facenet.identity`. None skips the
+                check that the gallery's embeddings come from that network.
+            timeout: seconds to wait for another process that writes.
 
         Raises:
-            GalleryError: damaged, no gallery, or its embeddings are of another network.
+            GalleryError: the file is damaged, no gallery, or has embeddings of another network.
         """
         self.path = Path(path)
-        self._given = None if model is None else dict(model)
-        self._timeout, self._engine = timeout, engine
+        self._given = None if identity is None else dict(identity)
+        self._timeout = timeout
         self._index: FaceIndex | None = None
-        with self._reading():
-            pass
+        self._summary()
 
     def __len__(self) -> int:
         """The number of embeddings."""
-        with self._reading() as file:
-            return file.count if file else 0
+        return sum(self.people().values())
 
     def __bool__(self) -> bool:
-        """True, even of an empty gallery."""
+        """A gallery is true even when it is empty, so `if gallery:` asks whether there is one."""
         return True
 
     @property
-    def model(self) -> dict[str, Any] | None:
-        """The identity of its network; None if there is no file and none was given."""
-        with self._reading() as file:
-            return file.model if file else self._given
+    def identity(self) -> Mapping[str, Any] | None:
+        """JSON values that name its network; None if there is no file and none were given."""
+        return self._summary()[0]
 
     def people(self) -> dict[str, int]:
-        """The number of embeddings of each person, by name, sorted."""
-        with self._reading() as file:
-            if not file:
-                return {}
-            names, rows = file.names(), file.rows()
-        counts = np.bincount(rows["person"], minlength=len(names)).tolist()
-        return dict(sorted((name, n) for name, n in zip(names, counts, strict=True) if name))
+        """Returns the number of embeddings of each person, by name, sorted."""
+        return self._summary()[1]
 
     def refresh(self) -> None:
-        """Lets the next search read the file again, with what other processes changed."""
+        """Lets the next search read the file again, with the changes of other processes."""
         self._index = None
 
     @property
     def index(self) -> FaceIndex:
-        """What is searched: names, and the embeddings in memory."""
+        """Names and embeddings in memory, which are searched."""
         if self._index is None:
-            with self._reading() as file:
-                if not file:
-                    return FaceIndex.empty()
-                names = np.array([*file.names(), None], object)[:-1]
-                people = file.rows()["person"].copy()
-                self._index = FaceIndex(names, people, file.embeddings(), self._engine)
+            if not self.path.exists():
+                return FaceIndex.empty()
+            records = self._records()
+            names = np.array([*records.names, None], object)[:-1]
+            self._index = FaceIndex(names, records.rows["person"].copy(), records.embeddings)
         return self._index
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Names (N,) objects and embeddings (N, D) float32 of all photos, to train on."""
+        """Returns the names (N,) objects and embeddings (N, D) float32 of all photos, to train on."""
         return self.index.names[self.index.people], self.index.embeddings
 
-    def search(self, embeddings: np.ndarray, k: int = 1) -> Matches:
-        """Finds the k nearest embeddings of the gallery, exactly: `FaceIndex.search`."""
+    def search(self, embeddings: ArrayLike, k: int = 1) -> Matches:
+        """Finds the k nearest embeddings of the gallery, exactly, as `FaceIndex.search`."""
         return self.index.search(embeddings, k)
 
     def identify(
-        self, embeddings: np.ndarray, threshold: float, scoring: str = "nearest"
+        self, embeddings: ArrayLike, threshold: float, scoring: str = "nearest"
     ) -> list[Identity]:
-        """Names faces, or calls them `UNKNOWN`: `FaceIndex.identify`."""
+        """Names faces, or calls them `UNKNOWN`, as `FaceIndex.identify`."""
         return self.index.identify(embeddings, threshold, scoring)
 
-    def calibrate(self, far: float = 0.01, scoring: str = "nearest", **settings) -> Calibration:
-        """Measures the threshold that a share `far` of strangers passes: `FaceIndex.calibrate`."""
-        return self.index.calibrate(far, scoring, **settings)
+    def calibrate(
+        self, far: float = 0.01, scoring: str = "nearest", max_probes: int = 2000, seed: int = 0
+    ) -> Calibration:
+        """Measures the threshold that a share `far` of strangers passes, as `FaceIndex.calibrate`."""
+        return self.index.calibrate(far, scoring, max_probes, seed)
 
-    def add(self, person: str, embeddings: np.ndarray) -> None:
+    def add(self, person: str, embeddings: ArrayLike) -> None:
         """Adds embeddings to a person, who may be new.
 
         Args:
             person: name.
-            embeddings: (n, D) or (D,) floats, scaled to unit length here; n at least 1.
+            embeddings: (n, D) or (D,) floats of any length, scaled to unit length here; n at least 1.
 
         Raises:
-            ValueError: bad name or embeddings.
+            ValueError: the name or the embeddings cannot be used.
             GalleryError: the gallery cannot be written, or has embeddings of another length.
         """
         person = clean_name(person, NAME_BYTES)
-        embeddings = normalized(np.atleast_2d(embeddings))
-        if not len(embeddings):
+        unit = unit_embeddings(np.atleast_2d(embeddings))
+        if not len(unit):
             raise ValueError(f"{person}: no embeddings to add")
-        rows = np.zeros(len(embeddings), ROW)
+        rows = np.zeros(len(unit), ROW)
         rows["faces"] = 1
-        with self._writing(), self._editing(embeddings.shape[1]) as file:
-            file.add([person] * len(rows), rows, embeddings)
+        with self._writing():
+            records = self._records()
+            self._save(records, self._added(records, [person] * len(rows), rows, unit))
 
     def add_photos(
-        self, person: str, photos: Sequence, embedder: Embedder, take_largest: bool = False
+        self,
+        person: str,
+        photos: Sequence[str | Path | np.ndarray],
+        embedder: Embedder,
+        take_largest: bool = False,
     ) -> EncodeReport:
-        """Adds a person's photos, from anywhere; `encode` leaves them alone.
+        """Adds photos of a person from anywhere; `encode` leaves them alone.
 
         Args:
             person: name.
-            photos: paths or images.
+            photos: paths or images (H, W, 3) uint8 RGB.
             embedder: detector and network, as `Facenet`.
-            take_largest: of several faces use the largest; else such a photo is not used.
+            take_largest: use the largest of several faces; otherwise a photo of several faces is not used.
 
         Returns:
-            What was added, and the photos that were not used.
+            The number of photos added, and a problem for each photo that was not used.
 
         Raises:
-            ValueError: bad name.
+            ValueError: the name cannot be used.
             GalleryError: as for `add`, or the embeddings are of another network.
         """
         person = clean_name(person, NAME_BYTES)
@@ -183,36 +179,31 @@ class Gallery:
         return EncodeReport(added=len(good), problems=[p for _, _, p in done if p])
 
     def remove(self, person: str) -> int:
-        """Removes a person, erases the embeddings and returns how many there were.
+        """Removes a person and returns how many embeddings that person had; they are not in the new file.
 
         Raises:
-            GalleryError: nobody of that name, or the gallery cannot be written.
+            GalleryError: nobody is called so, or the gallery cannot be written.
         """
-        with self._writing(), self._editing() as file:
-            identifier = self._id_of(file, person)
-            indices = np.flatnonzero(file.rows()["person"] == identifier)
-            file.delete(indices)
-            file.drop_empty_people()
-        return len(indices)
+        with self._writing():
+            records = self._existing()
+            positions = self._positions(records, person)
+            self._save(records, records.without(positions))
+        return len(positions)
 
     def rename(self, old: str, new: str) -> None:
-        """Renames a person; if there is somebody of the new name, the two become one.
+        """Renames a person; if there is somebody called `new`, the two become one.
 
-        Of photos of an encoded folder the folder has the last word: rename them there, too.
+        `encode` names the photos of its folder by the folder again: rename them there, too.
 
         Raises:
             GalleryError: nobody is called `old`, or the gallery cannot be written.
             ValueError: `new` cannot be a name.
         """
         new = clean_name(new, NAME_BYTES)
-        with self._writing(), self._editing() as file:
-            identifier, names = self._id_of(file, old), file.names()
-            if new not in names:
-                file.set_names({identifier: new})
-            elif names[identifier] != new:
-                indices = np.flatnonzero(file.rows()["person"] == identifier)
-                file.set_people(indices, np.full(len(indices), names.index(new)))
-                file.drop_empty_people()
+        with self._writing():
+            records = self._existing()
+            positions = self._positions(records, old)
+            self._save(records, records.given_to([new] * len(positions), positions))
 
     def encode(
         self,
@@ -224,79 +215,112 @@ class Gallery:
         save_every: int = 1000,
         progress: Callable[..., Iterable] | None = None,
     ) -> EncodeReport:
-        """Makes the gallery hold the photos of a folder, laid out as in `utils.gallery.folder`.
+        """Makes the gallery hold the photos of a folder, laid out as `utils.gallery.folder` describes.
 
-        Photos are known by their content: only new or changed ones are embedded, those that were
-        renamed or went to another person are relabelled, and those that are gone are dropped. What
-        came by `add` stays.
+        Photos are recognised by their content: only new or changed ones are embedded, those that were renamed or went
+        to another person are relabelled, and those that are gone are dropped. What was added by `add` stays.
 
         Args:
             folder: of the photos.
             embedder: detector and network, as `Facenet`.
-            take_largest: of several faces use the largest; else such a photo is not used.
-            prune: drop the photos that are gone; no: several folders may be encoded in turn.
+            take_largest: use the largest of several faces; otherwise a photo of several faces is not used.
+            prune: drop the photos that are gone. False lets several folders be encoded one after the other.
             retry: look again at photos that could not be used before.
-            save_every: new photos after which what is done is saved; each save is a whole change.
-            progress: wraps the stream of new photos, as `tqdm.tqdm(photos, total=n)`.
+            save_every: number of new photos after which the gallery is saved in between.
+            progress: wraps the stream of new photos, called like `tqdm.tqdm(photos, total=n)`.
 
         Returns:
             What became of the photos; `problems` has each one that is not used.
 
         Raises:
-            ImageError: no such folder. ValueError: it has no photos.
+            ImageError: there is no such folder.
+            ValueError: the folder has no photos.
             GalleryError: the gallery cannot be written, or its embeddings are of another network.
         """
         photos, misnamed = scan(folder)
         with self._embeddings_of(embedder), self._writing():
             photos, digests, unreadable = hash_photos(photos)
-            known = self._known()
-            plan = make_plan(photos, digests, known, take_largest, retry)
+            records = self._records()
+            plan = make_plan(photos, digests, encoding.known_photos(records), take_largest, retry)
             plan.problems.extend(misnamed + unreadable)
             if not prune:
-                others = known.rejected.items()
+                others = records.rejected.items()
                 plan.rejected.update((key, n) for key, n in others if key not in plan.seen)
-            report = EncodeReport(kept=len(plan.kept), moved=len(plan.moved))
             paths = [path for path, _, _ in plan.new]
-            done = zip(
-                plan.new,
-                embed_photos(paths, embedder, take_largest, progress=progress),
-                strict=True,
-            )
-            self._save(list(islice(done, save_every)), plan, report, prune)
-            while batch := list(islice(done, save_every)):
-                self._save(batch, plan, report)
+            done = embed_photos(paths, embedder, take_largest, progress=progress)
+            report = self._carry_out(records, plan, done, prune, save_every)
         report.problems = sorted(plan.problems, key=lambda problem: str(problem.source))
         return report
 
-    def _save(self, batch, plan: Plan, report: EncodeReport, prune: bool | None = None) -> None:
-        """Saves photos that are done; unless `prune` is None, what else the plan wants, too."""
-        good = [pair for pair in batch if pair[1][2] is None]
-        for (_, _, key), (_, faces, problem) in batch:
-            if problem:
-                plan.problems.append(problem)
-            if problem and faces >= 0:
-                plan.rejected[key] = faces
-        if not good and not self.path.exists():
-            return
-        width = len(good[0][1][0].embedding) if good else None
-        with self._editing(width) as file:
-            report.removed += 0 if prune is None else save_plan(file, plan, prune)
-            save_photos(file, good)
-            file.set_rejected(plan.rejected)
-            file.drop_empty_people()
-        report.added += len(good)
+    def _carry_out(
+        self,
+        records: Records,
+        plan: Plan,
+        embedded: Iterable[Embedded],
+        prune: bool,
+        save_every: int,
+    ) -> EncodeReport:
+        """Applies a plan and adds its new photos, saving after every `save_every` of them."""
+        planned = encoding.apply_plan(records, plan, prune)
+        report = EncodeReport(
+            kept=len(plan.kept), moved=len(plan.moved), removed=len(records) - len(planned)
+        )
+        pairs = zip(plan.new, embedded, strict=True)
+        saved, batch = records, list(islice(pairs, save_every))
+        while True:
+            if good := _usable(batch, plan):
+                planned = self._added(planned, *encoding.photo_rows(good))
+                report.added += len(good)
+            planned = planned.with_rejected(plan.rejected)
+            self._save(saved, planned)
+            saved = planned
+            if not (batch := list(islice(pairs, save_every))):
+                return report
 
-    def _known(self) -> Known:
-        with self._reading() as file:
-            return known_photos(file) if file else Known()
+    def _summary(self) -> tuple[Mapping[str, Any] | None, dict[str, int]]:
+        """Returns the network's identity and the number of embeddings of each person."""
+        if not self.path.exists():
+            return self._given, {}
+        identity, people = storage.read_people(self.path)
+        self._check_identity(identity, self._given)
+        return identity, people
 
-    def _id_of(self, file: GalleryFile, person: str) -> int:
-        names = file.names()
-        if not person or person not in names:
+    def _records(self) -> Records:
+        """Reads the file, or returns empty records if there is none."""
+        if not self.path.exists():
+            return Records(self._given or {})
+        records = storage.read(self.path)
+        self._check_identity(records.identity, self._given)
+        return records
+
+    def _existing(self) -> Records:
+        if not self.path.exists():
+            raise GalleryError(f"{self.path}: there is no such gallery")
+        return self._records()
+
+    def _added(
+        self, records: Records, people: Sequence[str], rows: np.ndarray, embeddings: np.ndarray
+    ) -> Records:
+        """Adds embeddings as `Records.added`, after a check of their length."""
+        there, here = records.embeddings.shape[1], embeddings.shape[1]
+        if there not in (0, here):
+            raise GalleryError(f"{self.path}: holds embeddings of length {there}, got {here}")
+        return records.added(people, rows, embeddings)
+
+    def _positions(self, records: Records, person: str) -> np.ndarray:
+        positions = records.of(person)
+        if not len(positions):
             raise GalleryError(f"{self.path}: nobody is called {person!r}")
-        return names.index(person)
+        return positions
 
-    def _check_model(self, stored: Mapping | None, given: Mapping | None) -> None:
+    def _save(self, before: Records, after: Records) -> None:
+        """Writes records that have changed; rejected photos alone make no new file."""
+        if after is not before and (len(after) or self.path.exists()):
+            storage.write(self.path, after)
+
+    def _check_identity(
+        self, stored: Mapping[str, Any] | None, given: Mapping[str, Any] | None
+    ) -> None:
         if stored is None or given is None:
             return
         if text := differences(stored, given):
@@ -308,7 +332,7 @@ class Gallery:
     @contextlib.contextmanager
     def _embeddings_of(self, embedder: Embedder) -> Iterator[None]:
         """Takes the embedder's identity for the one that was given, after comparing them."""
-        self._check_model(self.model, embedder.identity)
+        self._check_identity(self.identity, embedder.identity)
         before, self._given = self._given, dict(embedder.identity)
         try:
             yield
@@ -316,36 +340,22 @@ class Gallery:
             self._given = before
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[GalleryFile | None]:
-        """Opens the file to read it; gives None if there is none."""
-        if not self.path.exists():
-            yield None
-            return
-        with reading(self.path, self._timeout) as file:
-            self._check_model(file.model, self._given)
-            yield file
-
-    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Keeps other writers out."""
+        """Keeps other writers out, and lets the next search read the file again."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with lock_file(f"{self.path}.lock", self._timeout):
+            with storage.writing(self.path, self._timeout):
                 yield
-        except LockTimeout as error:
-            raise GalleryError(f"{self.path}: {error}; try again later") from error
         finally:
             self._index = None
 
-    @contextlib.contextmanager
-    def _editing(self, width: int | None = None) -> Iterator[GalleryFile]:
-        """Opens the file for changes; makes it if embeddings of some width are to be added."""
-        if width is None and not self.path.exists():
-            raise GalleryError(f"{self.path}: there is no such gallery")
-        with editing(self.path, self._given or {}, width or 0, self._timeout) as file:
-            self._check_model(file.model, self._given)
-            if width not in (None, file.width):
-                raise GalleryError(
-                    f"{self.path}: holds embeddings of length {file.width}, got {width}"
-                )
-            yield file
+
+def _usable(
+    batch: Sequence[tuple[NewPhoto, Embedded]], plan: Plan
+) -> list[tuple[NewPhoto, Embedded]]:
+    """Returns the photos without a problem; the problems of the others are entered into the plan."""
+    for (_, _, key), (_, faces, problem) in batch:
+        if problem:
+            plan.problems.append(problem)
+            if faces >= 0:
+                plan.rejected[key] = faces
+    return [pair for pair in batch if pair[1][2] is None]

@@ -1,32 +1,33 @@
-"""Groups the faces of photos by person, where nobody is known yet."""
+"""Mode `cluster` of predict.py: groups the faces of photos by person, without a gallery."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.faces.alignment import crop
+from utils.faces.embedded_photos import stream_photos
+from utils.faces.embeddings import Embedder
 from utils.faces.face_table import records, write_csv
 from utils.gallery.clustering import NOISE, cluster
-from utils.gallery.encoding import Embedder
-from utils.gallery.photo_naming import Settings, stream_photos
 from utils.images.image_files import save_image
 from utils.images.placement import letterbox
 from utils.pictures.drawing import contact_sheet
 
 _MOST_ON_SHEET = 100
 _THUMBNAIL = 96  # pixels
-_DBSCAN_SHARE = 0.8  # of the threshold: it goes on from face to face, so each step must be safer
+_DBSCAN_SHARE = 0.8  # of the threshold: dbscan goes from face to face, so each step must be safer
 
 
 def group(
-    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Settings
+    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Mapping[str, Any]
 ) -> Iterator[str]:
     """Groups the faces of photos by person.
 
-    Writes cluster.csv, a line a face: file, face, box, score, group (none: the face is in no
-    group); and a contact sheet of each group, clusters/group_001.jpg being the largest.
+    Writes cluster.csv with a line for each face: file, face, box, score, group (empty for a face that is in no group);
+    and a contact sheet of each group. That of the largest group is clusters/group_001.jpg.
 
     Args:
         facenet: detector, network and threshold.
@@ -34,9 +35,12 @@ def group(
         settings: cluster_method, cluster_threshold, dir_save_path.
 
     Raises:
-        ImageError, ValueError: as for `recognize`; unknown method.
+        ImageError, ValueError: as for `utils.faces.embedded_photos.stream_photos`.
+        ValueError: unknown method.
     """
-    faces, thumbnails, embeddings = [], [], []
+    faces: list[dict[str, Any]] = []
+    thumbnails: list[np.ndarray] = []
+    embeddings: list[np.ndarray] = []
     for photo, _ in stream_photos(facenet, paths):
         faces += records(photo)
         embeddings.extend(photo.embedding)
@@ -54,8 +58,10 @@ def group(
         yield f"  {_sheet_name(label)}: {np.sum(labels == label)} faces"
 
 
-def _groups(embeddings: Sequence[np.ndarray], threshold: float, settings: Settings) -> np.ndarray:
-    """The group of each face, as `utils.gallery.clustering.cluster` numbers them."""
+def _groups(
+    embeddings: Sequence[np.ndarray], threshold: float, settings: Mapping[str, Any]
+) -> np.ndarray:
+    """Returns the group of each face, as `utils.gallery.clustering.cluster` numbers them."""
     method, chosen = settings["cluster_method"], settings["cluster_threshold"]
     if chosen is None:
         chosen = threshold * (_DBSCAN_SHARE if method == "dbscan" else 1)
@@ -74,7 +80,7 @@ def _sheet_name(label: int) -> str:
 def _write_sheets(
     folder: Path, thumbnails: Sequence[np.ndarray], labels: np.ndarray, count: int
 ) -> None:
-    """Writes a sheet a group and removes those of an earlier run that had more groups."""
+    """Writes a sheet for each group, and removes those of an earlier run that had more groups."""
     for label in range(count):
         members = np.flatnonzero(labels == label)
         shown = members[:_MOST_ON_SHEET]

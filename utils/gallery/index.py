@@ -1,19 +1,21 @@
-"""Embeddings of known people in memory: who is nearest, who is unknown, and at which threshold."""
+"""Compares faces with the embeddings of known people: who is nearest, who is unknown, at which threshold."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.evaluation.roc import threshold_at_far
-from utils.gallery.nearest import group_means, nearest, normalized
+from utils.faces.embeddings import unit_embeddings, unit_rows
+from utils.gallery.nearest import group_means, nearest
 
 UNKNOWN = "unknown"
-"""What somebody is called who is not known; so nobody who is can be called so."""
+"""Name given to a face that matches nobody in the gallery. Reserved: no person may have it."""
 
 SCORINGS = ("nearest", "mean")
 FEW_PEOPLE, FEW_ACCEPTS = 20, 5
-"""Fewer people, or fewer false accepts than this at the chosen rate, make a threshold rough."""
+"""A threshold measured on fewer people, or with fewer expected false accepts, is rough."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Matches:
 
     Attributes:
         distances: (Q, k) float32, Euclidean, 0 to 2, rising.
-        names: (Q, k) objects: whose they are.
+        names: (Q, k) objects: whose embeddings they are.
     """
 
     distances: np.ndarray
@@ -35,8 +37,8 @@ class Identity:
 
     Attributes:
         name: of the person, or `UNKNOWN`.
-        distance: to the nearest person, 0 to 2; infinite if nobody is known.
-        nearest: that person, whatever the distance; `UNKNOWN` if nobody is known.
+        distance: to the nearest person, 0 to 2; infinite if the gallery is empty.
+        nearest: name of the nearest person at any distance; `UNKNOWN` if the gallery is empty.
     """
 
     name: str
@@ -50,12 +52,12 @@ class Calibration:
 
     Attributes:
         threshold: faces below this distance are accepted.
-        false_accepts: share of faces that were named though their person was left out, 0 to 1.
+        false_accepts: share of faces that were named although their person was left out, 0 to 1.
         true_accepts: share of faces that got their own name by the person's other photos, 0 to 1;
             NaN if nobody has two photos.
-        probes: faces the shares are of.
-        people: who are known.
-        note: why the figures are rough, else "".
+        probes: number of faces that were tried.
+        people: number of known people.
+        note: why the figures are rough, "" if they are not.
     """
 
     threshold: float
@@ -72,45 +74,43 @@ class FaceIndex:
 
     Attributes:
         names: (P,) objects.
-        people: (N,) ints: index of the name of each embedding.
+        people: (N,) ints: position in `names` of each embedding's person.
         embeddings: (N, D) float32, unit length.
-        engine: of the search, see `utils.gallery.nearest`.
     """
 
     names: np.ndarray
     people: np.ndarray
     embeddings: np.ndarray
-    engine: str = "numpy"
 
     @classmethod
     def empty(cls) -> "FaceIndex":
-        """Nobody."""
+        """Returns an index without people."""
         return cls(np.zeros(0, object), np.zeros(0, np.int32), np.zeros((0, 0), np.float32))
 
-    def search(self, embeddings: np.ndarray, k: int = 1) -> Matches:
+    def search(self, embeddings: ArrayLike, k: int = 1) -> Matches:
         """Finds the k nearest embeddings, exactly.
 
         Args:
             embeddings: (Q, D) floats, scaled to unit length here.
-            k: neighbours of each; fewer if there are no more.
+            k: neighbours of each; fewer if the index has fewer.
 
         Raises:
-            ValueError: embeddings of another shape, or zero or not finite.
+            ValueError: the embeddings have another shape, or are zero or not finite.
         """
         queries = self._queries(embeddings)
-        distances, indices = nearest(queries, self.embeddings, k, engine=self.engine)
+        distances, indices = nearest(queries, self.embeddings, k)
         return Matches(distances, self.names[self.people[indices]])
 
     def identify(
-        self, embeddings: np.ndarray, threshold: float, scoring: str = "nearest"
+        self, embeddings: ArrayLike, threshold: float, scoring: str = "nearest"
     ) -> list[Identity]:
         """Names faces.
 
         Args:
             embeddings: (Q, D) floats, scaled to unit length here.
-            threshold: a face at this distance or beyond is `UNKNOWN`; see `calibrate`.
-            scoring: distance to a person: to the "nearest" of the photos, or to their "mean"
-                direction.
+            threshold: distance, 0 to 2, from which on a face is `UNKNOWN`; see `calibrate`.
+            scoring: what the distance to a person is measured to: the "nearest" of the person's embeddings, or their
+                "mean" direction.
 
         Returns:
             Q identities.
@@ -122,7 +122,7 @@ class FaceIndex:
         people, templates = self._templates(scoring)
         if not len(templates):
             return [Identity(UNKNOWN, float("inf"), UNKNOWN)] * len(queries)
-        distances, indices = nearest(queries, templates, 1, engine=self.engine)
+        distances, indices = nearest(queries, templates, 1)
         names = self.names[people[indices[:, 0]]]
         return [
             Identity(name if distance < threshold else UNKNOWN, float(distance), name)
@@ -134,18 +134,18 @@ class FaceIndex:
     ) -> Calibration:
         """Measures the threshold that few strangers pass, on the known faces themselves.
 
-        Each face plays the stranger to all other people: a share `far` of them at most gets a
-        name. That is the rate at which a stranger is named by anybody here; the rate of single
-        pairs that are confused is lower by about the number of people.
+        Each face is compared with all other people, as if it were a stranger's; at most a share `far` of the faces gets
+        a name. That is the rate at which a stranger is taken for anybody in the gallery. The rate at which two given
+        people are confused is lower, about by the number of people.
 
         Args:
             far: share of strangers that may be accepted, 0 to 1.
             scoring: as for `identify`.
-            max_probes: faces that are tried; of more, that many are drawn.
+            max_probes: faces to try; if there are more, that many are drawn.
             seed: of the draw.
 
         Raises:
-            ValueError: fewer than two people, a rate outside [0, 1], or unknown scoring.
+            ValueError: there are fewer than two people, the rate is outside [0, 1], or unknown scoring.
         """
         people, templates = self._templates(scoring)
         count = len(np.unique(people))
@@ -167,14 +167,14 @@ class FaceIndex:
             note=_roughness(count, len(probes), far),
         )
 
-    def _queries(self, embeddings: np.ndarray) -> np.ndarray:
-        queries, width = normalized(embeddings), self.embeddings.shape[1]
+    def _queries(self, embeddings: ArrayLike) -> np.ndarray:
+        queries, width = unit_embeddings(embeddings), self.embeddings.shape[1]
         if width and queries.shape[1] != width:
             raise ValueError(f"embeddings of length {queries.shape[1]}, {width} expected")
         return queries
 
     def _templates(self, scoring: str) -> tuple[np.ndarray, np.ndarray]:
-        """What faces are compared with: index of the person (T,), and unit vectors (T, D)."""
+        """Returns what faces are compared with: people (T,) as in `people`, and unit vectors (T, D)."""
         if scoring not in SCORINGS:
             raise ValueError(f"scoring {scoring!r} is not one of {', '.join(SCORINGS)}")
         return self._means if scoring == "mean" else (self.people, self.embeddings)
@@ -185,7 +185,7 @@ class FaceIndex:
         return ids, group_means(self.embeddings, groups, len(ids))
 
     def _genuine(self, probes: np.ndarray, scoring: str) -> np.ndarray:
-        """Distances (B,) of faces to the other faces of their person; infinite without such."""
+        """Returns distances (B,) of faces to the other faces of their person, infinite if there are none."""
         distances = np.full(len(probes), np.inf)
         order = np.argsort(self.people, kind="stable")
         ordered = self.people[order]
@@ -200,12 +200,11 @@ class FaceIndex:
 
 
 def _to_others(faces: np.ndarray, positions: np.ndarray, scoring: str) -> np.ndarray:
-    """Distances of some of a person's faces (n, D) to the rest of them."""
+    """Returns the distances of some of a person's faces (n, D) to the rest of them."""
     faces = faces.astype(np.float64)
     if scoring == "mean":
         rest = faces.sum(axis=0) - faces[positions]
-        rest /= np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-12)
-        return np.linalg.norm(faces[positions] - rest, axis=1)
+        return np.linalg.norm(faces[positions] - unit_rows(rest), axis=1)
     products = faces[positions] @ faces.T
     products[np.arange(len(positions)), positions] = -1.0
     return np.sqrt(np.maximum(2.0 - 2.0 * products.max(axis=1), 0.0))

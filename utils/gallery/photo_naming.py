@@ -1,11 +1,10 @@
-"""People in photos: a gallery of those who are known, faces named by it, strangers in groups.
+"""Modes of predict.py that name people: encode a gallery, recognize faces by it, classify them by an SVM.
 
-The naming modes of predict.py. Each is a generator of the lines to print; what else it makes are
-files. `settings` is the dict of predict.py, of which a mode takes the keys that it names.
+Each mode is a generator of the lines to print, and writes its results to files. `settings` is the dict of predict.py;
+the docstring of a mode lists the keys that it reads.
 """
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,20 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from utils.faces.embedded_photos import stream_photos
+from utils.faces.embeddings import Embedder
 from utils.faces.face_table import records, write_csv, write_json
-from utils.faces.photo_stream import Photo, detect_faces, face_stream
-from utils.files.unique_names import UniqueNames
+from utils.faces.photo_stream import Photo
 from utils.gallery import classifier
-from utils.gallery.encoding import Embedder
 from utils.gallery.gallery import UNKNOWN, Gallery, GalleryError
-from utils.images.image_files import ImageError, list_images
 from utils.pictures.drawing import GREEN, RED, draw_detections
 
 Settings = Mapping[str, Any]
 Namer = Callable[[np.ndarray], list[dict[str, Any]]]
-"""Embeddings (n, D) -> for each the name and, under the name of the measure, how sure it is."""
-
-_CHUNK = 8  # photos in memory at once, of which one of 12 megapixels takes 36 MB
+"""Embeddings (n, D) -> for each face its name, and a distance or probability under that key."""
 
 
 def encode(facenet: Embedder, folder: str | os.PathLike, settings: Settings) -> Iterator[str]:
@@ -38,7 +34,8 @@ def encode(facenet: Embedder, folder: str | os.PathLike, settings: Settings) -> 
         settings: gallery_path, take_largest.
 
     Raises:
-        ValueError: no photo of the folder can be used; and as `Gallery.encode`.
+        ValueError: no photo of the folder can be used.
+        ImageError, GalleryError: as for `Gallery.encode`.
     """
     from tqdm import tqdm
 
@@ -59,8 +56,8 @@ def recognize(
 ) -> Iterator[str]:
     """Names every face of photos by the gallery.
 
-    Writes recognize.csv and recognize.json, an entry a face: file, face (its number, from 1), box,
-    score, name, distance, nearest (who it would be at any distance).
+    Writes recognize.csv and recognize.json with an entry for each face: file, face (its number, from 1), box, score,
+    name, distance, nearest (who it would be at any distance).
 
     Args:
         facenet: detector, network and threshold.
@@ -69,9 +66,9 @@ def recognize(
         save: called with each picture, (H, W, 3) uint8 RGB, and its name.
 
     Raises:
-        GalleryError: no gallery, or of another network.
-        ImageError: one of the photos given cannot be read; those in folders are left out.
-        ValueError: no photos, or a threshold that cannot be measured.
+        GalleryError: there is no gallery, or it is of another network.
+        ImageError: one of the photos in `paths` itself cannot be read; those in folders are left out.
+        ValueError: there are no photos, or the threshold cannot be measured.
     """
     gallery = filled_gallery(settings["gallery_path"], facenet.identity)
     yield summary(gallery)
@@ -88,14 +85,14 @@ def recognize(
 
 
 def classify_train(settings: Settings) -> Iterator[str]:
-    """Trains the SVM on the embeddings of the gallery, tests it and writes it.
+    """Trains an SVM on the embeddings of the gallery, tests it and writes it to a file.
 
     Args:
         settings: gallery_path, classifier_path, min_images, train_images.
 
     Raises:
-        GalleryError: no gallery.
-        ValueError: fewer than two people with enough photos.
+        GalleryError: there is no gallery.
+        ValueError: fewer than two people have enough photos.
     """
     gallery = filled_gallery(settings["gallery_path"])
     names, embeddings = gallery.labelled()
@@ -111,7 +108,7 @@ def classify_train(settings: Settings) -> Iterator[str]:
     if most < 1:
         raise ValueError(f"train_images {most} must be at least 1")
     train, test = classifier.split(names, most)
-    svm = classifier.train(embeddings[train], names[train], gallery.model)
+    svm = classifier.train(embeddings[train], names[train], gallery.identity)
     svm.save(settings["classifier_path"])
     yield f"trained on {len(train)} photos: {settings['classifier_path']}"
     if len(test):
@@ -127,9 +124,9 @@ def classify(
     settings: Settings,
     save: Callable[[np.ndarray, str], None],
 ) -> Iterator[str]:
-    """Names every face of photos by the SVM, which gives strangers a name, too.
+    """Names every face of photos by the SVM, which gives a name to strangers, too.
 
-    Writes classify.csv and classify.json, as `recognize` with probability for distance.
+    Writes classify.csv and classify.json, like those of `recognize`, but with the probability instead of the distance.
 
     Args:
         facenet: detector and network.
@@ -138,7 +135,7 @@ def classify(
         save: called with each picture and its name.
 
     Raises:
-        ClassifierError: no classifier, or of another network.
+        ClassifierError: there is no classifier, or it is of another network.
         ImageError, ValueError: as for `recognize`.
     """
     svm = classifier.FaceClassifier.load(settings["classifier_path"], facenet.identity)
@@ -151,20 +148,20 @@ def classify(
 
 
 def summary(gallery: Gallery) -> str:
-    """Returns a line: how many photos of how many people."""
+    """Returns a line that says how many photos of how many people the gallery holds."""
     people = gallery.people()
     return f"{gallery.path}: {sum(people.values())} photos of {len(people)} people"
 
 
 def filled_gallery(path: str | os.PathLike, identity: Mapping[str, Any] | None = None) -> Gallery:
-    """Opens a gallery that somebody is in.
+    """Returns a gallery that is not empty.
 
     Args:
         path: of the gallery.
         identity: of the network; None takes any.
 
     Raises:
-        GalleryError: nobody is in it, or it is of another network.
+        GalleryError: the gallery is empty, or of another network.
     """
     gallery = Gallery(path, identity)
     if not len(gallery):
@@ -173,18 +170,18 @@ def filled_gallery(path: str | os.PathLike, identity: Mapping[str, Any] | None =
 
 
 def chosen_threshold(gallery: Gallery, usual: float, settings: Settings) -> tuple[float, list[str]]:
-    """Takes the usual threshold, or measures that of the chosen false-accept rate.
+    """Returns the usual threshold, or measures the one of the chosen false-accept rate.
 
     Args:
         gallery: the people who are known.
-        usual: distance, 0 to 2, without a rate.
-        settings: false_accept_rate, scoring, threshold (None where the rate decides).
+        usual: threshold without a false-accept rate, a distance of 0 to 2.
+        settings: false_accept_rate, scoring, threshold (must be None if a rate is set).
 
     Returns:
-        The threshold, and lines on it and on how well it is known.
+        The threshold, and lines that explain it.
 
     Raises:
-        ValueError: threshold is set too, or the gallery is too small.
+        ValueError: both threshold and false_accept_rate are set, or the gallery is too small.
     """
     lines = []
     if settings["false_accept_rate"] is not None:
@@ -197,59 +194,6 @@ def chosen_threshold(gallery: Gallery, usual: float, settings: Settings) -> tupl
         lines.append(f"{note} ({measured.note})" if measured.note else note)
     lines.append(f"known below distance {usual:.3f}, {settings['scoring']} of a person's photos")
     return usual, lines
-
-
-def stream_photos(
-    facenet: Embedder, paths: Iterable[str | os.PathLike]
-) -> Iterator[tuple[Photo, str]]:
-    """All faces of photos, with their embeddings; photos of folders that are broken are left out.
-
-    Yields:
-        Each photo, whose `embedding` is (n, D) here, of all its n faces; and a name for its
-        picture, without an ending, that no other has.
-    """
-    if facenet.detector is None:
-        raise ValueError("detector none: this mode needs retinaface or mtcnn")
-    given = dict.fromkeys(Path(path) for path in paths)
-    listed = _listed(list(given))
-    stages = [
-        partial(detect_faces, detect_batch=facenet.detect_batch),
-        partial(_embed_all, facenet=facenet),
-    ]
-    stream = face_stream([path for path, _ in listed], stages, _CHUNK)
-    readable = 0
-    for photo, (path, name) in zip(stream, listed, strict=True):
-        if not photo.error:
-            readable += 1
-            yield photo, name
-        elif path in given:
-            raise ImageError(photo.error)
-        else:
-            warnings.warn(f"left out: {photo.error}", stacklevel=2)
-    if not readable:
-        raise ValueError(f"none of the {len(listed)} photos can be read")
-
-
-def _listed(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    """The photos of folders and single ones, each with a unique name for its picture."""
-    listed = []
-    for path in paths:
-        found = list_images(path) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(f"{path}: no photos in this folder")
-        names = [p.relative_to(path).as_posix() for p in found] if path.is_dir() else [path.stem]
-        listed += zip(found, names, strict=True)
-    unique = UniqueNames()
-    return [(path, unique(name)) for path, name in listed]
-
-
-def _embed_all(photos: list[Photo], facenet: Embedder) -> None:
-    """Stage: embeds all faces of the photos, those of a chunk together."""
-    crops = [facenet.align(p.image, points) for p in photos for points in p.faces.landmarks]
-    embeddings = facenet.embed_crops(crops) if crops else np.zeros((0, 0), np.float32)
-    ends = np.cumsum([len(photo.faces) for photo in photos])
-    for photo, rows in zip(photos, np.split(embeddings, ends[:-1]), strict=True):
-        photo.embedding = rows
 
 
 def _name_photos(

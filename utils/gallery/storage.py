@@ -1,47 +1,41 @@
-"""The HDF5 layout of a gallery, and safe reading and editing of it.
+"""The HDF5 file of a gallery: it is read whole, and replaced whole.
 
-Layout 1. Attributes: format, version, model (JSON, see `utils.weights.model_identity`), count. Datasets,
-all resizable, in chunks with checksums:
+A change is written to a temporary file, which takes the place of the old one once it is on the disk. So a writer that
+is killed leaves the old gallery, readers need no lock, and what is removed from a gallery is not in its new file.
+Writers keep each other out by `<gallery>.lock`.
 
-    people      (P,) UTF-8    names; the row is the person's id; "" is free for the next one
+Layout 1. Attributes: format, version, model (JSON, the identity of the network), count. Datasets, in chunks with
+checksums:
+
+    people      (P,) UTF-8    names; the position is the person's number
     rows        (R,) ROW      of each embedding: whose it is, and the photo it is of
     embeddings  (R, D) float32, unit length
     rejected    (K,) REJECTED photos that no embedding was made of
 
-The first `count` rows and embeddings are in use; what is behind them is zero, waiting for reuse.
+The first `count` rows and embeddings are in use. Earlier releases changed the file in place: theirs may have more rows,
+of zeros, and people without a name, whose numbers are free.
 """
 
 import contextlib
-import itertools
+import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from filelock import FileLock, Timeout
 
-from utils.files.file_lock import LockTimeout
-from utils.files.journalled_file import JournalError, JournalledFile, discard_journal, sync_folder
+from utils.files.atomic_file import remove_leftovers, replacing
+from utils.gallery.records import DIGEST_BYTES, NAME_BYTES, ROW, Records, count_people
 
 FORMAT, VERSION = "faces gallery", 1
-NAME_BYTES = 128
-DIGEST_BYTES = 16
-NO_PHOTO = bytes(DIGEST_BYTES)
-"""Digest of what was added by hand."""
 
-ROW = np.dtype(
-    [
-        ("person", "<i4"),  # id
-        ("faces", "<u2"),  # that the photo shows; the embedding is of one of them
-        ("digest", "u1", (DIGEST_BYTES,)),  # of the photo's file, or NO_PHOTO
-    ]
-)
-REJECTED = np.dtype([("digest", "u1", (DIGEST_BYTES,)), ("faces", "<u2")])
-
-# Rows a chunk. Small ones, as adding to a chunk writes it whole.
-_CHUNKS = {"people": 64, "rows": 512, "embeddings": 128, "rejected": 128}
+_REJECTED = np.dtype([("digest", "u1", (DIGEST_BYTES,)), ("faces", "<u2")])
+_TEXT = h5py.string_dtype("utf-8", NAME_BYTES)
+_CHUNK = 256  # rows
 # Checksums of the metadata came with this version of the format.
 _LIBVER = ("v110", "v110")
 _HDF5_ERRORS = (OSError, KeyError, ValueError, TypeError, RuntimeError, EOFError)
@@ -51,264 +45,97 @@ class GalleryError(ValueError):
     """A gallery that cannot be read, written or used so; the message names it."""
 
 
-class GalleryFile:
-    """An open gallery; its methods read and change the HDF5 file at once."""
-
-    def __init__(self, file: h5py.File):
-        """Checks the layout.
-
-        Raises:
-            GalleryError: no gallery, or one of a newer version (without its name).
-        """
-        if file.attrs.get("format") != FORMAT:
-            raise GalleryError("is an HDF5 file, but not a gallery of this project")
-        version = int(file.attrs["version"])
-        if version > VERSION:
-            raise GalleryError(
-                f"has layout {version}, this version knows layouts up to {VERSION}: update it"
-            )
-        self._file = file
-        self.model: dict[str, Any] = json.loads(file.attrs["model"])
-        self.count = int(file.attrs["count"])
-        self._people, self._rows, self._embeddings, self._rejected = map(file.__getitem__, _CHUNKS)
-        if not 0 <= self.count <= min(len(self._rows), len(self._embeddings)):
-            raise ValueError("its parts do not fit each other")
-
-    @classmethod
-    def create(cls, file: h5py.File, model: Mapping[str, Any], width: int) -> "GalleryFile":
-        """Lays out an empty gallery of embeddings (width,) in a new file."""
-        text = h5py.string_dtype("utf-8", NAME_BYTES)
-        kinds = {"people": text, "rows": ROW, "embeddings": np.dtype("<f4"), "rejected": REJECTED}
-        for name, kind in kinds.items():
-            tail = (width,) if name == "embeddings" else ()
-            file.create_dataset(
-                name,
-                (0, *tail),
-                kind,
-                chunks=(_CHUNKS[name], *tail),
-                maxshape=(None, *tail),
-                fletcher32=True,
-            )
-        attributes = {"format": FORMAT, "version": VERSION, "model": json.dumps(dict(model))}
-        for name, value in {**attributes, "count": 0}.items():
-            file.attrs[name] = value
-        return cls(file)
-
-    @property
-    def width(self) -> int:
-        """Length of an embedding."""
-        return self._embeddings.shape[1]
-
-    def names(self) -> list[str]:
-        """The names by id; "" where there is no person."""
-        return [name.decode() for name in self._people[:]]
-
-    def rows(self) -> np.ndarray:
-        """(count,) ROW."""
-        rows = self._rows[: self.count]
-        if rows.size and not (
-            0 <= rows["person"].min() <= rows["person"].max() < len(self._people)
-        ):
-            raise ValueError("it has embeddings of nobody")
-        return rows
-
-    def embeddings(self) -> np.ndarray:
-        """(count, D) float32."""
-        embeddings = np.empty((self.count, self.width), np.float32)
-        if self.count:
-            self._embeddings.read_direct(embeddings, np.s_[: self.count])
-        return embeddings
-
-    def rejected(self) -> dict[bytes, int]:
-        """The number of faces by digest, of the photos that no embedding was made of."""
-        records = self._rejected[:]
-        return {row["digest"].tobytes(): int(row["faces"]) for row in records}
-
-    def set_rejected(self, rejected: Mapping[bytes, int]) -> None:
-        """Replaces what `rejected` gives."""
-        records = np.zeros(len(rejected), REJECTED)
-        records["digest"] = np.frombuffer(b"".join(rejected), np.uint8).reshape(-1, DIGEST_BYTES)
-        records["faces"] = list(rejected.values())
-        self._rejected.resize((len(records),))
-        self._rejected[:] = records
-
-    def set_names(self, names: Mapping[int, str]) -> None:
-        """Sets the names of ids, new ones too; "" frees an id."""
-        if not names:
-            return
-        if max(names) >= len(self._people):
-            self._people.resize((max(names) + 1,))
-        encoded = np.array([name.encode() for name in names.values()], self._people.dtype)
-        _scatter(self._people, np.array(list(names)), encoded)
-
-    def ids(self, people: Sequence[str]) -> np.ndarray:
-        """The ids (n,) of names; people who are new get one."""
-        names = self.names()
-        ids = {name: number for number, name in enumerate(names) if name}
-        free = itertools.chain(
-            (number for number, name in enumerate(names) if not name), itertools.count(len(names))
-        )
-        new = {name: next(free) for name in dict.fromkeys(people) if name not in ids}
-        self.set_names({number: name for name, number in new.items()})
-        ids |= new
-        return np.array([ids[name] for name in people], np.int32)
-
-    def add(self, people: Sequence[str], rows: np.ndarray, embeddings: np.ndarray) -> None:
-        """Adds n embeddings.
-
-        Args:
-            people: n names, of people who may be new.
-            rows: (n,) ROW; the person is filled in here.
-            embeddings: (n, D) of unit length.
-        """
-        rows = rows.copy()
-        rows["person"] = self.ids(people)
-        start, end = self.count, self.count + len(rows)
-        for dataset, values in ((self._rows, rows), (self._embeddings, embeddings)):
-            if end > len(dataset):
-                dataset.resize((end, *dataset.shape[1:]))
-            dataset[start:end] = values
-        self._set_count(end)
-
-    def drop_empty_people(self) -> None:
-        """Frees the ids of people who have no embeddings left."""
-        names = self.names()
-        counts = np.bincount(self.rows()["person"], minlength=len(names))
-        empty = [number for number, name in enumerate(names) if name and not counts[number]]
-        self.set_names(dict.fromkeys(empty, ""))
-
-    def set_people(self, indices: np.ndarray, people: np.ndarray) -> None:
-        """Gives embeddings (indices of rows) to other people (their ids)."""
-        rows = _gather(self._rows, indices)
-        rows["person"] = people
-        _scatter(self._rows, indices, rows)
-
-    def delete(self, indices: np.ndarray) -> None:
-        """Removes embeddings; rows from the end take their places, and what was there is erased."""
-        if not len(indices):
-            return
-        holes, movers, end = _moves(self.count, indices)
-        freed = np.arange(end, self.count)
-        for dataset in (self._rows, self._embeddings):
-            _scatter(dataset, holes, _gather(dataset, movers))
-            _scatter(dataset, freed, np.zeros((len(freed), *dataset.shape[1:]), dataset.dtype))
-        self._set_count(end)
-
-    def _set_count(self, count: int) -> None:
-        self.count = count
-        self._file.attrs.modify("count", count)
-
-
-def _moves(count: int, removed: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """How to keep rows gapless: holes to fill, rows from the end to fill them with, new count."""
-    gone = np.zeros(count, bool)
-    gone[removed] = True
-    end = count - int(gone.sum())
-    return np.flatnonzero(gone[:end]), end + np.flatnonzero(~gone[end:]), end
-
-
-def _blocks(dataset: h5py.Dataset, indices: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """The chunks that rows lie in: the chunk's slice, and positions in `indices` of its rows."""
-    chunk = dataset.chunks[0]
-    order = np.argsort(indices, kind="stable")
-    numbers = np.asarray(indices)[order] // chunk
-    for positions in np.split(order, np.flatnonzero(np.diff(numbers)) + 1):
-        if positions.size:
-            first = int(indices[positions[0]]) // chunk * chunk
-            yield slice(first, min(first + chunk, len(dataset))), positions
-
-
-def _gather(dataset: h5py.Dataset, indices: np.ndarray) -> np.ndarray:
-    """Rows of a dataset, in the order of the indices."""
-    result = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
-    for block, positions in _blocks(dataset, indices):
-        result[positions] = dataset[block][indices[positions] - block.start]
-    return result
-
-
-def _scatter(dataset: h5py.Dataset, indices: np.ndarray, values: np.ndarray) -> None:
-    """Sets rows of a dataset, reading and writing each touched chunk once."""
-    for block, positions in _blocks(dataset, indices):
-        rows = dataset[block]
-        rows[indices[positions] - block.start] = values[positions]
-        dataset[block] = rows
-
-
-@contextlib.contextmanager
-def reading(path: str | os.PathLike, timeout: float = 10.0) -> Iterator[GalleryFile]:
-    """Opens a gallery, in the state of its last complete change, while no other can change it.
+def read(path: str | os.PathLike) -> Records:
+    """Reads a gallery.
 
     Raises:
-        GalleryError: missing, damaged, no gallery, of a newer version, or in use for `timeout`
-            seconds; also for such errors while it is open.
+        GalleryError: the file is missing, damaged, no gallery, or of a newer version.
     """
-    with (
-        _explained(path),
-        JournalledFile(path, timeout=timeout) as raw,
-        h5py.File(raw, "r") as file,
-    ):
-        yield GalleryFile(file)
+    with _opened(path) as file:
+        names, rows = _people(file)
+        embeddings = np.empty((len(rows), file["embeddings"].shape[1]), np.float32)
+        if len(rows):
+            file["embeddings"].read_direct(embeddings, np.s_[: len(rows)])
+        photos = file["rejected"][:]
+        rejected = {photo["digest"].tobytes(): int(photo["faces"]) for photo in photos}
+        return Records(_identity(file), names, rows, embeddings, rejected).compact()
+
+
+def read_people(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, int]]:
+    """Reads who is in a gallery, without the embeddings, so that a large one takes little time.
+
+    Returns:
+        The identity of the network, and the number of embeddings of each person by name, sorted.
+
+    Raises:
+        GalleryError: as for `read`.
+    """
+    with _opened(path) as file:
+        return _identity(file), count_people(*_people(file))
+
+
+def write(path: str | os.PathLike, records: Records) -> None:
+    """Replaces the file of a gallery; when this returns, the new one is on the disk.
+
+    Only for a caller within `writing`.
+
+    Raises:
+        GalleryError: it cannot be written, for example as the disk is full; the old file is as it was.
+    """
+    # HDF5 builds the file in memory, as it does not recover from a disk that is full.
+    image = _image(records.compact())
+    try:
+        remove_leftovers(path)
+        with replacing(path, sync=True) as temporary:
+            temporary.write_bytes(image)
+    except OSError as error:
+        raise _not_written(path, error) from error
 
 
 @contextlib.contextmanager
-def editing(
-    path: str | os.PathLike, model: Mapping[str, Any], width: int, timeout: float = 10.0
-) -> Iterator[GalleryFile]:
-    """Opens a gallery for changes, which take effect together when left without an error.
-
-    The caller keeps other writers out. A gallery that is not there is created.
+def writing(path: str | os.PathLike, timeout: float) -> Iterator[None]:
+    """Keeps other writers of a gallery out, also those of other processes.
 
     Args:
-        path: of the gallery.
-        model: identity, of a new gallery.
-        width: D, of a new gallery.
-        timeout: seconds to wait for readers.
+        path: of the gallery; its folder is made if it does not exist.
+        timeout: seconds to wait for another writer.
 
     Raises:
-        GalleryError: as for `reading`, or it cannot be written.
+        GalleryError: somebody else was writing all that time, or the folder cannot be written to.
     """
-    path = Path(path)
-    if not path.exists():
-        with _creating(path, model, width) as gallery:
-            yield gallery
-        return
-    with _explained(path), JournalledFile(path, writable=True, timeout=timeout) as raw:
-        with h5py.File(raw, "r+", libver=_LIBVER) as file:
-            yield GalleryFile(file)
-        with _writing_explained(path):
-            raw.commit()
-
-
-@contextlib.contextmanager
-def _creating(path: Path, model: Mapping[str, Any], width: int) -> Iterator[GalleryFile]:
-    # The name is fixed, so that what a killed process leaves is overwritten by the next one.
-    unfinished = path.with_name(f"{path.name}.new")
+    lock_path = Path(f"{os.fspath(path)}.lock")
+    lock = FileLock(lock_path, timeout=timeout)
     try:
-        with _writing_explained(path):
-            discard_journal(path)
-            with h5py.File(unfinished, "w", libver=_LIBVER) as file:
-                yield GalleryFile.create(file, model, width)
-            with open(unfinished, "r+b") as file:
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-            sync_folder(path.parent)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _explained(path: str | os.PathLike) -> Iterator[None]:
-    """Turns what HDF5 raises on damaged files, and what else goes wrong, into a GalleryError."""
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise GalleryError(
+            f"{path}: another process is writing to it; waited {timeout:g} s, try again later"
+        ) from error
+    except OSError as error:
+        raise _not_written(path, error) from error
     try:
         yield
-    except GalleryError as error:
-        text = str(error)
-        named = text if text.startswith(f"{path}:") else f"{path}: {text}"
-        raise GalleryError(named) from error
-    except JournalError as error:
-        raise GalleryError(str(error)) from error
-    except LockTimeout as error:
-        raise GalleryError(f"{path}: in use ({error})") from error
+    finally:
+        if os.name != "nt":  # Windows cannot remove an open file; there the library does it
+            lock_path.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """Opens a gallery's file and checks its layout; errors, also later ones, become a GalleryError."""
+    try:
+        if os.path.exists(f"{path}.journal"):
+            raise GalleryError(
+                f"{path}: an earlier release was killed while it wrote, and left {path}.journal; "
+                "open the gallery once with that release, or remove that file and encode anew"
+            )
+        with open(path, "rb") as raw, h5py.File(raw, "r") as file:
+            _check_layout(path, file)
+            yield file
+    except GalleryError:
+        raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise GalleryError(f"{path}: cannot be opened ({error.strerror})") from error
     except _HDF5_ERRORS as error:
@@ -317,11 +144,63 @@ def _explained(path: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _writing_explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except LockTimeout as error:
-        raise GalleryError(f"{path}: not written, it is being read ({error})") from error
-    except OSError as error:
-        raise GalleryError(f"{path}: cannot be written ({error})") from error
+def _check_layout(path: str | os.PathLike, file: h5py.File) -> None:
+    if file.attrs.get("format") != FORMAT:
+        raise GalleryError(f"{path}: is an HDF5 file, but not a gallery of this project")
+    version = int(file.attrs["version"])
+    if version > VERSION:
+        raise GalleryError(
+            f"{path}: has layout {version}, this version knows layouts up to {VERSION}: update it"
+        )
+    if not 0 <= file.attrs["count"] <= min(len(file["rows"]), len(file["embeddings"])):
+        raise ValueError("its parts do not fit each other")
+
+
+def _identity(file: h5py.File) -> dict[str, Any]:
+    return json.loads(file.attrs["model"])
+
+
+def _people(file: h5py.File) -> tuple[list[str], np.ndarray]:
+    """Returns the names, and the rows (count,) that are in use."""
+    names = [name.decode() for name in file["people"][:]]
+    rows = file["rows"][: int(file.attrs["count"])]
+    numbers = rows["person"]
+    if len(rows) and not 0 <= numbers.min() <= numbers.max() < len(names):
+        raise ValueError("it has embeddings of nobody")
+    return names, rows
+
+
+def _image(records: Records) -> memoryview:
+    """Returns the bytes of the HDF5 file."""
+    rejected = np.zeros(len(records.rejected), _REJECTED)
+    digests = b"".join(records.rejected)
+    rejected["digest"] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
+    rejected["faces"] = list(records.rejected.values())
+    datasets = {
+        "people": np.array([name.encode() for name in records.names], _TEXT),
+        "rows": records.rows.astype(ROW, copy=False),
+        "embeddings": records.embeddings.astype("<f4", copy=False),
+        "rejected": rejected,
+    }
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=_LIBVER) as file:
+        for name, values in datasets.items():
+            _put(file, name, values)
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        file.attrs["model"], file.attrs["count"] = json.dumps(dict(records.identity)), len(records)
+    return buffer.getbuffer()
+
+
+def _put(file: h5py.File, name: str, values: np.ndarray) -> None:
+    tail = values.shape[1:]
+    file.create_dataset(
+        name,
+        data=values,
+        chunks=(min(max(len(values), 1), _CHUNK), *tail),
+        maxshape=(None, *tail),  # so that earlier releases can change the file, too
+        fletcher32=True,
+    )
+
+
+def _not_written(path: str | os.PathLike, error: OSError) -> GalleryError:
+    return GalleryError(f"{path}: cannot be written ({error.strerror or error})")

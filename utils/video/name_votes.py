@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 
+from utils.faces.embeddings import unit_rows
 from utils.gallery.index import UNKNOWN, Identity
 
 _WINDOW = 30  # votes that count
@@ -58,7 +59,7 @@ class TrackName:
         self.distance, self.changes = float("inf"), 0
         self._threshold = threshold
         self._votes: deque[str] = deque(maxlen=_WINDOW)
-        self._mean = self._anchor = np.float64(0.0)  # (D,) from the first look on
+        self._mean = self._anchor = np.zeros(1)  # (D,) from the first look on
         self._looks = self.strange = self._row = self._clear = 0
 
     @property
@@ -71,7 +72,7 @@ class TrackName:
     @property
     def embedding(self) -> np.ndarray:
         """Mean of the looks at the face, (D,) of unit length."""
-        return _unit(self._mean)
+        return unit_rows(self._mean)
 
     @property
     def is_another(self) -> bool:
@@ -89,7 +90,7 @@ class TrackName:
             Whether it looks like the same face, so that `embedding` has changed.
         """
         if self._looks:
-            distance = np.linalg.norm(_unit(self._anchor) - embedding)
+            distance = np.linalg.norm(unit_rows(self._anchor) - embedding)
             if distance >= _STRANGER * self._threshold:
                 self.strange += 1
                 return False
@@ -140,7 +141,3 @@ class TrackName:
             least = _WINDOW if identity.name == UNKNOWN else _CHANGE
             enough = count >= least and votes >= _SHARE * count
         return identity.name if enough else None
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(np.linalg.norm(vector), 1e-12)

@@ -9,8 +9,8 @@ import numpy as np
 
 from utils.faces.alignment import align
 from utils.faces.detections import Detections
+from utils.faces.embeddings import unit_rows
 from utils.gallery.index import Identity
-from utils.gallery.nearest import normalized
 from utils.images.placement import fit_within
 from utils.video.name_votes import TrackName
 from utils.video.tracking import Track, Tracker
@@ -97,7 +97,7 @@ def embed_within(facenet: Network, flip: bool) -> Embed:
             return facenet.embed_crops(crops)
         mirrored = [crop[:, ::-1] for crop in crops]
         both = facenet.embed_crops([*crops, *mirrored]).reshape(2, len(crops), -1)
-        return normalized(both.sum(axis=0))
+        return unit_rows(both.sum(axis=0))
 
     return embed
 

@@ -2,8 +2,8 @@ import h5py
 import numpy as np
 import pytest
 
+from utils.faces.embeddings import unit_embeddings
 from utils.gallery.classifier import ClassifierError, FaceClassifier, enough_images, split, train
-from utils.gallery.nearest import normalized
 
 
 def faces(people=4, each=8, width=16, spread=0.5, seed=0):
@@ -11,7 +11,7 @@ def faces(people=4, each=8, width=16, spread=0.5, seed=0):
     centers = np.random.default_rng(99).standard_normal((people, width))
     labels = [f"Pärson {number}" for number in range(people) for _ in range(each)]
     rows = np.repeat(centers, each, axis=0) + spread * rng.standard_normal((people * each, width))
-    return normalized(rows), labels
+    return unit_embeddings(rows), labels
 
 
 @pytest.mark.parametrize("people", [2, 3, 7])
@@ -81,12 +81,12 @@ def test_split():
 
 def test_round_trip(tmp_path):
     embeddings, labels = faces()
-    classifier = train(embeddings, labels, model={"weights": "aa"})
+    classifier = train(embeddings, labels, identity={"weights": "aa"})
     path = tmp_path / "ordner é" / "classifier.h5"
     classifier.save(path)
-    loaded = FaceClassifier.load(path, model={"weights": "aa"})
+    loaded = FaceClassifier.load(path, identity={"weights": "aa"})
     assert loaded.predict(embeddings) == classifier.predict(embeddings)
-    assert (loaded.names, loaded.model) == (classifier.names, {"weights": "aa"})
+    assert (loaded.names, loaded.identity) == (classifier.names, {"weights": "aa"})
     assert b"pickle" not in path.read_bytes() and b"sklearn" not in path.read_bytes()
     assert [file.name for file in path.parent.iterdir()] == ["classifier.h5"]
 
@@ -95,12 +95,12 @@ class TestUnusableFiles:
     @pytest.fixture
     def path(self, tmp_path):
         path = tmp_path / "classifier.h5"
-        train(*faces(), model={"weights": "aa"}).save(path)
+        train(*faces(), identity={"weights": "aa"}).save(path)
         return path
 
     def test_another_network(self, path):
         with pytest.raises(ClassifierError, match="classifier.h5: .*another network .weights aa"):
-            FaceClassifier.load(path, model={"weights": "bb"})
+            FaceClassifier.load(path, identity={"weights": "bb"})
 
     @pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-50], lambda d: b"\x80pickle"])
     def test_damaged(self, path, damage):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from utils.faces.embeddings import unit_embeddings
 from utils.gallery.clustering import METHODS, cluster
-from utils.gallery.nearest import normalized
 
 
 def groups(sizes, strangers=0, spread=0.05, seed=0):
@@ -10,7 +10,7 @@ def groups(sizes, strangers=0, spread=0.05, seed=0):
     rng = np.random.default_rng(seed)
     centers = np.eye(32)[: len(sizes) + strangers]
     truth = np.repeat(np.arange(len(sizes) + strangers), [*sizes, *[1] * strangers])
-    rows = normalized(centers[truth] + spread * rng.standard_normal((len(truth), 32)))
+    rows = unit_embeddings(centers[truth] + spread * rng.standard_normal((len(truth), 32)))
     order = rng.permutation(len(truth))
     return rows[order], truth[order]
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from utils.faces.embeddings import unit_embeddings
 from utils.gallery.index import UNKNOWN, FaceIndex
-from utils.gallery.nearest import normalized
 
 
 def on_circle(*degrees):
@@ -51,6 +51,7 @@ def test_the_threshold_itself_is_unknown(index):
 def test_nobody_is_known():
     (identity,) = FaceIndex.empty().identify(on_circle(24), 1.0)
     assert identity == type(identity)(UNKNOWN, float("inf"), UNKNOWN)
+    assert FaceIndex.empty().identify(on_circle(24), 1.0, "mean") == [identity]
     assert FaceIndex.empty().search(on_circle(24), 3).names.shape == (1, 0)
 
 
@@ -96,7 +97,7 @@ def test_calibrated_rate_holds_for_strangers(scoring):
     rng = np.random.default_rng(0)
     centers = rng.standard_normal((400, 16))
     people = np.repeat(np.arange(400), 4)
-    faces = normalized(centers[people] + 0.3 * rng.standard_normal((1600, 16)))
+    faces = unit_embeddings(centers[people] + 0.3 * rng.standard_normal((1600, 16)))
     known = people < 200
     index = FaceIndex(np.array([str(n) for n in range(200)], object), people[known], faces[known])
     result = index.calibrate(0.05, scoring, max_probes=500)

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from utils.faces.embeddings import unit_embeddings
 from utils.gallery import nearest as module
-from utils.gallery.nearest import group_means, nearest, normalized
+from utils.gallery.nearest import group_means, nearest
 
 
 def unit(count, width=16, seed=0):
-    return normalized(np.random.default_rng(seed).standard_normal((count, width)))
+    return unit_embeddings(np.random.default_rng(seed).standard_normal((count, width)))
 
 
 def brute_force(queries, rows, k, hidden=None):
@@ -18,16 +19,13 @@ def brute_force(queries, rows, k, hidden=None):
     return np.take_along_axis(distances, order, axis=1), order
 
 
-@pytest.mark.parametrize("engine", ["numpy", "faiss"])
 @pytest.mark.parametrize(
     "queries, rows, k", [(1, 1, 1), (3, 5, 5), (7, 100, 3), (300, 1000, 10), (2, 4, 9)]
 )
-def test_equals_brute_force(monkeypatch, engine, queries, rows, k):
-    if engine == "faiss":
-        pytest.importorskip("faiss")
+def test_equals_brute_force(monkeypatch, queries, rows, k):
     monkeypatch.setattr(module, "_PRODUCTS", 64 * queries)
     queries, rows = unit(queries, seed=1), unit(rows)
-    distances, indices = nearest(queries, rows, k, engine=engine)
+    distances, indices = nearest(queries, rows, k)
     expected, order = brute_force(queries, rows, k)
     np.testing.assert_array_equal(indices, order)
     np.testing.assert_allclose(distances, expected, rtol=1e-6)
@@ -55,10 +53,16 @@ def test_of_equal_rows_the_first_comes_first():
     assert distances[0, :3].tolist() == [0, 0, 0]
 
 
+def test_of_many_equal_rows_the_first_are_found():
+    rows = np.repeat(unit(3), 100, axis=0)
+    _, indices = nearest(rows[150:151], rows, 5)
+    assert indices[0].tolist() == [100, 101, 102, 103, 104]
+
+
 def test_near_ties_are_in_the_order_of_exact_distances():
     rng = np.random.default_rng(0)
     close = unit(1) + 1e-4 * rng.standard_normal((9, 16)).astype(np.float32)
-    rows = normalized(np.concatenate([unit(100, seed=3), close]))
+    rows = unit_embeddings(np.concatenate([unit(100, seed=3), close]))
     queries = unit(1)
     np.testing.assert_array_equal(nearest(queries, rows, 3)[1], brute_force(queries, rows, 3)[1])
 
@@ -75,24 +79,11 @@ def test_own_label_is_not_seen(monkeypatch):
     assert np.isfinite(alone[0]).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("settings", [{"engine": "annoy"}, {"engine": "faiss", "labels": [0]}])
-def test_refuses_what_it_cannot_do(settings):
-    with pytest.raises(ValueError, match="engine"):
-        nearest(unit(1), unit(1), 1, **settings)
-
-
-def test_normalized():
-    rows = normalized([[3, 4], [0, -1e-30], [1e30, 0]])
-    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, -1], [1, 0]], rtol=1e-6)
-
-
-@pytest.mark.parametrize("bad", [[[0, 0]], [[1, np.nan]], [[np.inf, 1]], [1, 2]])
-def test_normalized_refuses(bad):
-    with pytest.raises(ValueError, match="zero or not finite|must be"):
-        normalized(bad)
-
-
 def test_group_means():
     rows = np.float32([[1, 0], [0, 1], [0, 1], [1, 0], [-1, 0]])
     means = group_means(rows, np.array([0, 0, 2, 3, 3]), 4)
     np.testing.assert_allclose(means, [[0.5**0.5, 0.5**0.5], [0, 0], [0, 1], [0, 0]], atol=1e-7)
+
+
+def test_group_means_of_nothing():
+    assert group_means(np.zeros((0, 0), np.float32), np.zeros(0, int), 0).shape == (0, 0)
