@@ -17,8 +17,12 @@ ROOT = Path(__file__).parent
 # Downloaded weights may lie in model_data, too, and stay out.
 ENDS = ("weights.h5", "json", "md", "png")
 NAMES = "|".join(["nets", "utils", *({path.stem for path in ROOT.glob("*.py")} - {FACE, "setup"})])
-IMPORT = re.compile(rf"^([ \t]*(?:>>> )?from )((?:{NAMES})\b)(?=[.\w]* import )", re.MULTILINE)
-COMMAND = re.compile(rf"(python -m )((?:{NAMES})\b)")
+# A module's name in an import or a command -> the same in the package.
+RENAMINGS = {
+    rf"^([ \t]*(?:>>> )?from )((?:{NAMES})\b[.\w]* import )": rf"\1{FACE}.\2",
+    rf"^([ \t]*(?:>>> )?)import ((?:{NAMES})(?: as \w+)?)$": rf"\1from {FACE} import \2",
+    rf"(python -m )((?:{NAMES})\b)": rf"\1{FACE}.\2",
+}
 
 
 class BuildFaces(build_py):
@@ -46,8 +50,8 @@ class BuildFaces(build_py):
         """Copies a module and prefixes the names of this project's modules in it."""
         written, copied = super().build_module(module, module_file, package)
         text = Path(written).read_text(encoding="utf-8")
-        for pattern in (IMPORT, COMMAND):
-            text = pattern.sub(rf"\1{FACE}.\2", text)
+        for pattern, renamed in RENAMINGS.items():
+            text = re.sub(pattern, renamed, text, flags=re.MULTILINE)
         Path(written).write_text(text, encoding="utf-8")
         return written, copied
 

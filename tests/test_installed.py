@@ -110,12 +110,12 @@ def test_installed_commands_print_their_help(installed, stranger):
 
 def test_installed_command_finds_its_photos_and_weights(installed, stranger):
     program = (sys.executable, installed / "bin" / "faces-predict")
-    assert "the same person" in run(*program, cwd=stranger, PYTHONPATH=str(installed))
+    assert ": same person, distance" in run(*program, cwd=stranger, PYTHONPATH=str(installed))
     assert (stranger / "img_out").is_dir()
 
 
 def test_script_of_a_clone_runs_from_another_folder(stranger):
-    assert "the same person" in run(sys.executable, ROOT / "predict.py", cwd=stranger)
+    assert ": same person, distance" in run(sys.executable, ROOT / "predict.py", cwd=stranger)
 
 
 def test_requirements_are_those_of_the_package_and_of_training():
