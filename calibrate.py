@@ -5,7 +5,7 @@ and writes the threshold to the card beside the weights, where facenet.py finds 
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def held_out(settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return paths, labels
 
 
-def embed(settings: Mapping[str, Any], paths: Sequence[str]) -> tuple["Facenet", np.ndarray]:
+def embed(settings: Mapping[str, Any], paths: np.ndarray) -> tuple["Facenet", np.ndarray]:
     """Returns the Facenet of the settings and the (N, D) float32 embeddings of aligned faces."""
     from tqdm import tqdm
 

@@ -76,10 +76,11 @@ def main() -> None:
     found = embedder.embed(pairs.images, clock, progress)
     pairs = pairs.without(found.errors)
     check_pairs(pairs, settings["max_missing"])
-    embeddings = sum(found.views.values())
+    first, second = found.added()[pairs.indices.T]
     with clock.stage("score", len(pairs.labels), "pairs"):
         result = evaluate_embeddings(
-            *embeddings[pairs.indices.T],
+            first,
+            second,
             pairs.labels,
             settings["distance_metric"],
             settings["subtract_mean"],

@@ -28,7 +28,7 @@ from utils.datasets.splits import SPLITS, summarise
 from utils.detection.multi_scale import detect_twice
 from utils.engine.devices import cores, device_name
 from utils.engine.engine import ENGINES
-from utils.evaluation.embedder import DETECTOR_WEIGHTS
+from utils.evaluation.embedder import DETECTOR_WEIGHTS, detector_weights
 from utils.files.digests import weights_digest
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
@@ -171,8 +171,8 @@ def open_alignment(settings: Mapping[str, Any]) -> DatasetAlignment:
 
 def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what decides a detection as JSON values, the weights by their content."""
-    path = settings["detector_model_path"] or DETECTOR_WEIGHTS[settings["detector"]]
-    return {**{key: settings[key] for key in _DECISIVE}, "weights": weights_digest(path)}
+    own = {key: settings[key] for key in _DECISIVE}
+    return {**own, "weights": weights_digest(detector_weights(settings))}
 
 
 def second_looking(settings: Mapping[str, Any]) -> Callable:

@@ -35,15 +35,15 @@ def read_cls_txt(
             0..C-1 without a gap, or images are missing; with file and line.
     """
     path = Path(path)
-    numbers, labels, names = [], [], []
+    numbers, ids, names = [], [], []
     for number, line in numbered_lines(path):
         label, name = _parse_cls_line(line, path, number)
         numbers.append(number)
-        labels.append(label)
+        ids.append(label)
         names.append(name)
     if not names:
         raise AnnotationError(f"{path}: no images are listed; write it with txt_annotation.py")
-    labels = np.array(labels, np.int32)
+    labels = np.array(ids, np.int32)
     _check_labels(labels, path)
     folder = str(path.parent)
     paths = np.array([resolve(name, folder) for name in names], object)
@@ -121,8 +121,8 @@ def write_cls_txt(
     Raises:
         ValueError: the lengths differ, or a path contains a line break.
     """
-    rows = zip(labels, map(os.fspath, paths), strict=True)
-    write_lines(path, [f"{int(label)};{one_line(name)}" for label, name in rows])
+    rows = zip(labels, paths, strict=True)
+    write_lines(path, [f"{int(label)};{one_line(os.fspath(name))}" for label, name in rows])
 
 
 def one_line(name: str) -> str:

@@ -38,7 +38,7 @@ class CropRules:
     strict: bool = False
     format: str = "jpg"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the values."""
         if self.mode not in MODES:
             raise ValueError(f"crop mode {self.mode!r} is not warp or crop")

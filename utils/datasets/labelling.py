@@ -72,9 +72,13 @@ def label_folder(
     if not paths:
         raise ValueError(f"{folder}: no photos")
     found = label_photos(paths, detect_batch(), threads, batch_size)
-    labels, unreadable = [], []
+    labels: list[LabelledImage] = []
+    unreadable: list[str] = []
     for labelled in tqdm(found, total=len(paths), unit="photo"):
-        (unreadable if isinstance(labelled, str) else labels).append(labelled)
+        if isinstance(labelled, str):
+            unreadable.append(labelled)
+        else:
+            labels.append(labelled)
     faces = sum(len(labelled.boxes) for labelled in labels)
     if not faces:
         raise ValueError(f"{folder}: no face in {len(paths):,} photos")

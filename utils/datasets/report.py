@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from utils.files.atomic_file import replacing
 
@@ -84,7 +84,7 @@ class Report:
         self.rows: dict[str, Row] = {}
         self.crops: set[str] = set()
         self._read_to = 0
-        self._inode = None
+        self._inode: int | None = None
         self.refresh()
 
     def refresh(self) -> None:
@@ -118,7 +118,7 @@ class Report:
         self.refresh()
 
 
-def _gap(file) -> bytes:
+def _gap(file: BinaryIO) -> bytes:
     """Returns what has to stand before new rows: the header, or the end of a line that was cut short."""
     end = file.seek(0, os.SEEK_END)
     if not end:

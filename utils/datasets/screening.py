@@ -2,8 +2,10 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 from utils.datasets.folders import Portrait, name_problem
 from utils.datasets.report import BAD_NAME, DUPLICATE, KEPT, LABEL_CONFLICT, UNREADABLE, Row
@@ -67,7 +69,8 @@ def find_copies(
         Conflicts: {file: the files that it equals}, where a file belongs to two people; one of the names is
         wrong, and nothing tells which.
     """
-    copies, conflicts = {}, {}
+    copies: dict[str, str] = {}
+    conflicts: dict[str, list[str]] = {}
     for group in _equal_files(portraits, threads):
         if len({portrait.person for portrait in group}) > 1:
             files = [portrait.file for portrait in group]
@@ -80,16 +83,16 @@ def find_copies(
 def _equal_files(portraits: Sequence[Portrait], threads: int) -> list[list[Portrait]]:
     """Returns groups of two or more portraits of equal content, each in the order given."""
 
-    def read_or_none(function, path):
+    def or_none(function: Callable[[Path], Any], path: Path) -> Any:
         try:
             return function(path)
         except OSError:
             return None
 
     with ThreadPoolExecutor(threads) as pool:
-        lengths = pool.map(lambda p: read_or_none(os.path.getsize, p.path), portraits)
+        lengths = pool.map(lambda p: or_none(os.path.getsize, p.path), portraits)
         same_length = [p for group in _groups(portraits, lengths) for p in group]
-        digests = pool.map(lambda p: read_or_none(digest, p.path), same_length)
+        digests = pool.map(lambda p: or_none(digest, p.path), same_length)
         return _groups(same_length, digests)
 
 

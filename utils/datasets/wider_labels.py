@@ -78,7 +78,8 @@ def label_root(path: Path) -> Path:
 
 def _wider_blocks(path: Path) -> Iterable[tuple[str, list[tuple[int, str]]]]:
     """Yields (image name, [(line number, face line)]) for each image."""
-    name, faces = None, []
+    name: str | None = None
+    faces: list[tuple[int, str]] = []
     for number, line in numbered_lines(path):
         if line.startswith("#"):
             if name is not None:
@@ -112,7 +113,7 @@ def _keep_possible(
     """Returns the (N, 19) float64 faces that can exist; appends a message for each other one."""
     faces = np.array(rows, np.float64).reshape(-1, _BOX_NUMBERS + _LANDMARK_NUMBERS)
     possible = np.isfinite(faces).all(axis=1) & (faces[:, 2:4] > 0).all(axis=1)
-    for i in np.flatnonzero(~possible):
+    for i in np.flatnonzero(~possible).tolist():
         box = " ".join(f"{value:g}" for value in faces[i, :4])
         problems.append(
             f"{places[i]}: impossible face box x y w h = {box}: width and height must be positive "

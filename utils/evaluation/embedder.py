@@ -22,11 +22,13 @@ from utils.faces.photo_stream import Photo, cut_faces, detect_faces, face_stream
 from utils.files.cache import cache_folder
 from utils.files.digests import code_digest, digest, weights_digest
 from utils.images.image_files import ImageError, read_image
+from utils.weights.location import locate
 
 MIDDLE = 0.5
 """Side of the centre crop that stands for a face that was not found, as a share of the image's
 shorter side: on LFW's 250 x 250 pixels, 125."""
 
+_DEFAULT_WEIGHTS = "model_data/arcface_mobilefacenet.weights.h5"
 DETECTOR_WEIGHTS = {
     "retinaface": "model_data/retinaface_mobilenet025.weights.h5",
     "mtcnn": "model_data",
@@ -62,6 +64,10 @@ class Embeddings:
     views: Mapping[str, np.ndarray]
     faces: np.ndarray
     errors: Mapping[int, str]
+
+    def added(self) -> np.ndarray:
+        """Returns the (U, D) float32 sums of the views' embeddings, not of unit length."""
+        return np.sum(list(self.views.values()), axis=0)
 
 
 class _Source(NamedTuple):
@@ -145,11 +151,14 @@ class CachedEmbedder:
         stores = [*self._embedded.values(), *([self._found] if self._detector else [])]
         return all(key in store for store in stores)
 
-    def _work(self, sources: list[_Source], clock: Stopwatch, progress) -> dict[bytes, str]:
+    def _work(
+        self, sources: list[_Source], clock: Stopwatch, progress: Callable[..., Iterable] | None
+    ) -> dict[bytes, str]:
         """Fills the caches; returns {digest: reason} of the images that cannot be read."""
         failed = {}
-        photos = self._stream(sources, clock)
-        photos = progress(photos, total=len(sources)) if progress else photos
+        photos: Iterable[Photo] = self._stream(sources, clock)
+        if progress:
+            photos = progress(photos, total=len(sources))
         for count, photo in enumerate(photos, start=1):
             if photo.error:
                 failed[photo.source.key] = photo.error
@@ -251,7 +260,7 @@ def recogniser_key(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns all that decides a crop's embedding, as JSON values; FileNotFoundError without weights."""
     return {
         **{key: settings[key] for key in RECOGNISER_KEYS},
-        "weights": weights_digest(settings["model_path"]),
+        "weights": weights_digest(locate(settings["model_path"], _DEFAULT_WEIGHTS)),
         "code": code_digest(("facenet", "utils.evaluation.embedder")),
     }
 
@@ -263,12 +272,17 @@ def detector_key(settings: Mapping[str, Any]) -> dict[str, Any]:
         FileNotFoundError: no weights at detector_model_path.
     """
     own = [key for key in settings if key.startswith("detector_") and key != "detector_model_path"]
-    path = settings["detector_model_path"] or DETECTOR_WEIGHTS[settings["detector"]]
     return {
         **{key: settings[key] for key in ("detector", "engine", *own)},
-        "weights": weights_digest(path),
+        "weights": weights_digest(detector_weights(settings)),
         "code": code_digest(("retinaface", "utils.detection.mtcnn")),
     }
+
+
+def detector_weights(settings: Mapping[str, Any]) -> str:
+    """Returns the path of the weights of a script's detector; downloads published ones that it names."""
+    default = DETECTOR_WEIGHTS[settings["detector"]]
+    return locate(settings["detector_model_path"] or default, default)
 
 
 def middle(image: np.ndarray, share: float = MIDDLE) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 What is kept is named by content: the file by all that decides its numbers (weights, settings and
 code), an entry by the bytes of its image. So nothing is ever out of date: what changes gets another
-name. All of this works without TensorFlow.
+name. TensorFlow is not needed.
 """
 
 import json
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.files.atomic_file import replacing
 from utils.files.cache import drop_oldest
@@ -24,8 +25,8 @@ _log = logging.getLogger(__name__)
 class EmbeddingCache:
     """Arrays (n, width) float32 of images, by the digest of each image's bytes.
 
-    One file holds the arrays of one set of settings. It is read when the cache is made and written
-    by `save`, whole or not at all; what another process has written meanwhile is kept.
+    One file holds the arrays of one set of settings. It is read when the cache is made, and `save`
+    writes it as a whole or not at all; what another process has written meanwhile is kept.
     """
 
     def __init__(
@@ -49,24 +50,24 @@ class EmbeddingCache:
         self._changed = False
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Returns the number of images."""
         return len(self._arrays)
 
     def __contains__(self, key: bytes) -> bool:
-        """Whether there is an array, be it empty, of the image with this digest."""
+        """Returns whether there is an array, even an empty one, of the image with this digest."""
         return key in self._arrays
 
     def __getitem__(self, key: bytes) -> np.ndarray:
-        """The array (n, width) float32 of an image; KeyError if there is none."""
+        """Returns the array (n, width) float32 of an image; KeyError if there is none."""
         return self._arrays[key]
 
-    def __setitem__(self, key: bytes, array) -> None:
-        """Keeps an array (n, width), n of 0 or more, of an image; on disk from `save` on."""
+    def __setitem__(self, key: bytes, array: ArrayLike) -> None:
+        """Keeps the array (n, width) of an image, where n may be 0; it is on disk after `save`."""
         self._arrays[key] = np.asarray(array, np.float32)
         self._changed = True
 
     def save(self) -> None:
-        """Writes the file if anything is new; where that is not possible, says so and goes on."""
+        """Writes the file if anything is new; an error while writing is logged, not raised."""
         if self._path is None or not self._changed:
             return
         self._arrays = {**self._read(), **self._arrays}
@@ -90,7 +91,7 @@ class EmbeddingCache:
 
 
 def _pack(arrays: Mapping[bytes, np.ndarray]) -> dict[str, np.ndarray]:
-    """Ragged arrays as three flat ones: digests (N, 16) uint8, counts (N,), rows (M, width)."""
+    """Returns ragged arrays as three flat ones: digests (N, 16) uint8, counts (N,), rows (M, width)."""
     return {
         "digests": np.frombuffer(b"".join(arrays), np.uint8).reshape(-1, DIGEST_BYTES),
         "counts": np.array([len(array) for array in arrays.values()]),
@@ -98,8 +99,10 @@ def _pack(arrays: Mapping[bytes, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _unpack(digests, counts, rows, width: int) -> dict[bytes, np.ndarray]:
-    """Inverts `_pack`; ValueError if the parts do not fit."""
+def _unpack(
+    digests: np.ndarray, counts: np.ndarray, rows: np.ndarray, width: int
+) -> dict[bytes, np.ndarray]:
+    """Returns what `_pack` was given; ValueError if the parts do not fit each other."""
     if digests.shape != (len(counts), DIGEST_BYTES) or counts.sum() != len(rows):
         raise ValueError("its parts do not fit each other")
     if rows.ndim != 2 or width not in (0, rows.shape[1]):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.evaluation.roc import (
     Roc,
@@ -41,19 +42,19 @@ class VerificationResult:
     is left out of that rate's mean; a mean over no fold is NaN.
 
     Attributes:
-        accuracy_mean: Mean accuracy of the test folds.
-        accuracy_std: Its standard deviation.
+        accuracy_mean: mean accuracy of the test folds.
+        accuracy_std: its standard deviation.
         accuracies: (K,) accuracy of each test fold.
-        threshold: Mean of the thresholds, in units of distance.
+        threshold: mean of the thresholds, in units of distance.
         thresholds: (K,) the most accurate threshold on each fold's training pairs.
         fars: (F,) target false accept rates.
         tar_mean: (F,) true accept (validation) rate on the test folds.
         tar_std: (F,) its standard deviation.
         far_mean: (F,) false accept rate that the test folds really saw.
         far_thresholds: (F,) mean over the folds of the threshold used for each target.
-        auc: Area under `roc`.
-        eer: Equal error rate of `roc`.
-        roc: Curve over all pairs, each with the distance it had as a test pair.
+        auc: area under `roc`.
+        eer: equal error rate of `roc`.
+        roc: curve over all pairs, each with the distance it had as a test pair.
     """
 
     accuracy_mean: float
@@ -71,8 +72,10 @@ class VerificationResult:
     roc: Roc
 
 
-def distance(embeddings_1, embeddings_2, metric: str = "euclidean") -> np.ndarray:
-    """Distance of embeddings, row by row, after L2 normalisation.
+def distance(
+    embeddings_1: ArrayLike, embeddings_2: ArrayLike, metric: str = "euclidean"
+) -> np.ndarray:
+    """Returns the distances of embeddings, row by row, after L2 normalisation.
 
     Args:
         embeddings_1: (..., D) floats of any norm.
@@ -84,7 +87,7 @@ def distance(embeddings_1, embeddings_2, metric: str = "euclidean") -> np.ndarra
         (...) float64.
 
     Raises:
-        ValueError: Unknown metric.
+        ValueError: unknown metric.
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is not one of {', '.join(METRICS)}")
@@ -96,13 +99,13 @@ def distance(embeddings_1, embeddings_2, metric: str = "euclidean") -> np.ndarra
 
 
 def evaluate(
-    distances,
-    labels,
+    distances: ArrayLike,
+    labels: ArrayLike,
     nrof_folds: int = 10,
     fars: Sequence[float] = DEFAULT_FARS,
-    folds=None,
+    folds: ArrayLike | None = None,
 ) -> VerificationResult:
-    """LFW protocol: thresholds chosen on the training folds, measured on the test fold.
+    """Scores pairs by LFW's protocol: thresholds chosen on the training folds, measured on the test fold.
 
     For each fold, the threshold that is most accurate on the other folds gives the fold's
     accuracy; among equally accurate thresholds the smallest is taken (fewest false accepts).
@@ -112,9 +115,9 @@ def evaluate(
     Args:
         distances: (P,) finite floats.
         labels: (P,) bool or 0/1; both kinds must occur.
-        nrof_folds: Contiguous folds in the given order, unshuffled, sizes differing by at most
+        nrof_folds: contiguous folds in the given order, unshuffled, sizes differing by at most
             one. The folds of pairs.txt when no pair is missing.
-        fars: Target false accept rates, 0 to 1.
+        fars: target false accept rates, 0 to 1.
         folds: (P,) integer fold of each pair; replaces `nrof_folds`. Use it when pairs of
             pairs.txt were skipped, so that the rest stay in their own fold.
 
@@ -122,7 +125,7 @@ def evaluate(
         The figures; see VerificationResult.
 
     Raises:
-        ValueError: Shapes that differ, NaN, only one kind of pair, fewer pairs than folds,
+        ValueError: shapes that differ, NaN, only one kind of pair, fewer pairs than folds,
             fewer than two folds, or a FAR outside [0, 1].
     """
     distances, labels = checked_pairs(distances, labels)
@@ -131,35 +134,35 @@ def evaluate(
 
 
 def evaluate_embeddings(
-    embeddings_1,
-    embeddings_2,
-    labels,
+    embeddings_1: ArrayLike,
+    embeddings_2: ArrayLike,
+    labels: ArrayLike,
     metric: str = "euclidean",
     subtract_mean: bool = False,
     nrof_folds: int = 10,
     fars: Sequence[float] = DEFAULT_FARS,
-    folds=None,
+    folds: ArrayLike | None = None,
 ) -> VerificationResult:
-    """`evaluate` on the distances of P pairs of embeddings.
+    """Scores P pairs of embeddings by LFW's protocol, see `evaluate`.
 
     Args:
         embeddings_1: (P, D) finite floats.
         embeddings_2: (P, D) finite floats.
         labels: (P,) as in `evaluate`.
-        metric: As in `distance`.
-        subtract_mean: Take the mean embedding of the training folds from all embeddings before
+        metric: as in `distance`.
+        subtract_mean: subtract the mean embedding of the training folds from all embeddings before
             they are normalised and compared, so distances differ from fold to fold. (FaceNet for
             TensorFlow does not normalise Euclidean pairs, which makes its own subtraction a
             no-op there; with "cosine" the two agree.)
-        nrof_folds: As in `evaluate`.
-        fars: As in `evaluate`.
-        folds: As in `evaluate`.
+        nrof_folds: as in `evaluate`.
+        fars: as in `evaluate`.
+        folds: as in `evaluate`.
 
     Returns:
         The figures; see VerificationResult.
 
     Raises:
-        ValueError: As `evaluate`, and for embeddings whose shapes differ or that hold NaN.
+        ValueError: as `evaluate`, and for embeddings whose shapes differ or that hold NaN.
     """
     first = np.asarray(embeddings_1, np.float64)
     second = np.asarray(embeddings_2, np.float64)
@@ -185,7 +188,7 @@ def _cross_validate(
     folds: np.ndarray,
     fars: np.ndarray,
 ) -> VerificationResult:
-    """Scores each fold; `distances_of(train mask)` gives the distances of all pairs."""
+    """Scores each fold; `distances_of(mask of training pairs)` returns the distances of all pairs."""
     pooled = np.empty(len(labels))
     rows = []
     for fold in np.unique(folds):
@@ -212,8 +215,10 @@ def _cross_validate(
     )
 
 
-def _score_fold(distances: np.ndarray, labels: np.ndarray, test: np.ndarray, fars: np.ndarray):
-    """(threshold, accuracy, threshold (F,), TAR (F,), FAR (F,)) of one fold."""
+def _score_fold(
+    distances: np.ndarray, labels: np.ndarray, test: np.ndarray, fars: np.ndarray
+) -> tuple[float, np.floating, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns (threshold, accuracy, threshold (F,), TAR (F,), FAR (F,)) of one fold."""
     threshold = most_accurate(distances[~test], labels[~test])
     accuracy = np.mean((distances[test] < threshold) == labels[test])
     negatives = distances[~test & ~labels]
@@ -223,13 +228,13 @@ def _score_fold(distances: np.ndarray, labels: np.ndarray, test: np.ndarray, far
     return threshold, accuracy, at_far, tar, far
 
 
-def _known(statistic, values: np.ndarray) -> np.ndarray:
-    """The statistic of each column of (K, F) over its entries that are not NaN."""
+def _known(statistic: Callable[[np.ndarray], np.floating], values: np.ndarray) -> np.ndarray:
+    """Returns the statistic of each column of (K, F) over its entries that are not NaN."""
     columns = (column[~np.isnan(column)] for column in values.T)
     return np.array([statistic(column) if column.size else np.nan for column in columns])
 
 
-def _checked_folds(folds, nrof_folds: int, pairs: int) -> np.ndarray:
+def _checked_folds(folds: ArrayLike | None, nrof_folds: int, pairs: int) -> np.ndarray:
     if folds is None:
         if not 2 <= nrof_folds <= pairs:
             raise ValueError(f"cannot make {nrof_folds} folds of {pairs} pairs (2 to {pairs})")

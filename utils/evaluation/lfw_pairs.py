@@ -155,7 +155,7 @@ def read_pairs(path: str | os.PathLike) -> list[Pair]:
     Raises:
         ValueError: A malformed line (the message gives file:line), or not the number of pairs
             that the first line promises.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     path = Path(path)
     try:
@@ -189,10 +189,10 @@ def find_images(root: str | os.PathLike, pairs: list[Pair]) -> PairImages:
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder; it should hold <Name>/<Name>_0001.jpg")
     photos = dict.fromkeys(photo for pair in pairs for photo in pair.photos)
-    files = {photo: _find_image(root, photo) for photo in photos}
+    files = {photo: path for photo in photos if (path := _find_image(root, photo))}
     kept, skipped = [], []
     for pair in pairs:
-        missing = [photo for photo in dict.fromkeys(pair.photos) if files[photo] is None]
+        missing = [photo for photo in dict.fromkeys(pair.photos) if photo not in files]
         if missing:
             names = " and ".join(_stem(photo) for photo in missing)
             skipped.append((pair, f"no {', '.join(EXTENSIONS)} image of {names} in {root}"))
@@ -222,8 +222,8 @@ def read_packed(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
         2P encoded images (JPEG or PNG bytes) and labels (P,) bool, true for the same person.
 
     Raises:
-        ValueError: Not such a file; the message says what is wrong.
-        OSError: The file cannot be read.
+        ValueError: not such a file; the message says what is wrong.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         try:
@@ -297,7 +297,7 @@ def _is_count(field: str) -> bool:
     return field.isdecimal() and int(field) > 0
 
 
-def _elements(part) -> list:
+def _elements(part: object) -> list:
     """Returns a pickled list, tuple or bool array as a list, anything else as an empty one."""
     if isinstance(part, Array):
         return [byte != 0 for byte in _raw(part)]

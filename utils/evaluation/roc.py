@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
 class Roc:
-    """All T operating points, from accepting nothing to accepting everything.
+    """All T operating points of a verifier, from accepting nothing to accepting everything.
 
     Attributes:
         far: (T,) float64, share of different pairs accepted, 0 to 1, rising.
@@ -21,15 +23,15 @@ class Roc:
     thresholds: np.ndarray
 
 
-def roc(distances, labels) -> Roc:
-    """ROC curve with one point per distinct distance and the origin.
+def roc(distances: ArrayLike, labels: ArrayLike) -> Roc:
+    """Returns the ROC curve with one point per distinct distance, and the origin.
 
     Args:
         distances: (P,) finite floats.
         labels: (P,) bool or 0/1; both kinds must occur.
 
     Raises:
-        ValueError: As `evaluate`.
+        ValueError: shapes that differ, NaN, no pairs, or only one kind of pair.
     """
     thresholds, true_accepts, false_accepts = _sweep(*checked_pairs(distances, labels))
     return Roc(
@@ -39,24 +41,28 @@ def roc(distances, labels) -> Roc:
     )
 
 
-def auc(distances, labels) -> float:
-    """Area under the ROC curve: the chance that a same pair is nearer than a different one.
+def auc(distances: ArrayLike, labels: ArrayLike) -> float:
+    """Returns the area under the ROC curve: the chance that a same pair is nearer than a different one.
 
-    A tie counts half. Arguments and errors as `roc`.
+    A tie counts half. Arguments and errors are those of `roc`.
     """
     return area(roc(distances, labels))
 
 
-def equal_error_rate(distances, labels) -> float:
-    """Error rate where FAR equals 1 - TAR, linear between neighbouring points of the ROC curve.
+def equal_error_rate(distances: ArrayLike, labels: ArrayLike) -> float:
+    """Returns the error rate where FAR equals 1 - TAR, linear between neighbouring points of the ROC curve.
 
-    Arguments and errors as `roc`.
+    Arguments and errors are those of `roc`.
+
+    Example:
+        >>> equal_error_rate([0.2, 0.4, 0.9, 0.3, 1.1, 1.4], [1, 1, 1, 0, 0, 0])
+        0.3333333333333333
     """
     return equal_error(roc(distances, labels))
 
 
-def tar_at_far(distances, labels, fars: Sequence[float]) -> np.ndarray:
-    """True accept rate at each target FAR, threshold and rate measured on the same pairs.
+def tar_at_far(distances: ArrayLike, labels: ArrayLike, fars: Sequence[float]) -> np.ndarray:
+    """Returns the true accept rate at each target FAR, threshold and rate measured on the same pairs.
 
     Args:
         distances: (P,) finite floats.
@@ -64,30 +70,42 @@ def tar_at_far(distances, labels, fars: Sequence[float]) -> np.ndarray:
         fars: F targets, 0 to 1.
 
     Returns:
-        (F,) float64, 0 to 1. For figures to report prefer `evaluate`, which cross-validates.
+        (F,) float64, 0 to 1. For figures to report prefer `lfw_metrics.evaluate`, which cross-validates.
 
     Raises:
-        ValueError: As `evaluate`.
+        ValueError: as for `roc`, and for a FAR outside [0, 1].
     """
     distances, labels = checked_pairs(distances, labels)
     return rate_below(distances[labels], threshold_at_far(distances[~labels], fars))
 
 
-def threshold_at_far(negative_distances, far):
-    """The largest threshold whose false accept rate is at most `far`.
+@overload
+def threshold_at_far(negative_distances: ArrayLike, far: float) -> float: ...
+
+
+@overload
+def threshold_at_far(
+    negative_distances: ArrayLike, far: Sequence[float] | np.ndarray
+) -> np.ndarray: ...
+
+
+def threshold_at_far(
+    negative_distances: ArrayLike, far: float | Sequence[float] | np.ndarray
+) -> float | np.ndarray:
+    """Returns the largest threshold whose false accept rate is at most `far`.
 
     With k = floor(far * N) false accepts allowed, it is the (k + 1)-th smallest distance: pairs
     strictly below it are accepted. A target below 1 / N therefore accepts none of the N.
 
     Args:
         negative_distances: (N,) distances of pairs of different people, N >= 1.
-        far: Target false accept rate(s), 0 to 1; a number or (F,) array.
+        far: target false accept rate(s), 0 to 1; a number or (F,) array.
 
     Returns:
         float, or (F,) float64 for an array; infinite when `far` is 1.
 
     Raises:
-        ValueError: No distances, NaN among them, or a target outside [0, 1].
+        ValueError: no distances, NaN among them, or a target outside [0, 1].
     """
     negatives = np.sort(np.asarray(negative_distances, np.float64).ravel())
     if not negatives.size:
@@ -102,8 +120,8 @@ def threshold_at_far(negative_distances, far):
     return thresholds if np.ndim(far) else float(thresholds[0])
 
 
-def best_threshold(distances, labels) -> float:
-    """The threshold with the highest accuracy; the smallest of them when several tie.
+def best_threshold(distances: ArrayLike, labels: ArrayLike) -> float:
+    """Returns the threshold with the highest accuracy, the smallest of them when several tie.
 
     It lies midway between two neighbouring distances (or at an end of their range).
 
@@ -112,7 +130,7 @@ def best_threshold(distances, labels) -> float:
         labels: (P,) bool or 0/1; one kind alone is allowed.
 
     Raises:
-        ValueError: No pairs, shapes that differ, or NaN.
+        ValueError: no pairs, shapes that differ, or NaN.
     """
     return most_accurate(*checked_pairs(distances, labels, both_kinds=False))
 
@@ -124,7 +142,7 @@ def most_accurate(distances: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _sweep(distances: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every distinct decision: rising thresholds (T,) with true and false accept counts (T,)."""
+    """Returns every distinct decision: rising thresholds (T,) with true and false accept counts (T,)."""
     order = np.argsort(distances)
     ordered, same = distances[order], labels[order]
     last_of_tie = np.flatnonzero(np.diff(ordered, append=np.inf))
@@ -139,7 +157,7 @@ def _sweep(distances: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def rate_below(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """(F,) share of `distances` below each threshold; NaN if there is nothing to compare."""
+    """Returns the (F,) share of `distances` below each threshold; NaN if there is nothing to compare."""
     if not distances.size:
         return np.full(len(thresholds), np.nan)
     below = np.searchsorted(np.sort(distances), thresholds, side="left")
@@ -160,7 +178,9 @@ def equal_error(curve: Roc) -> float:
     return float(curve.far[before] + fraction * (curve.far[after] - curve.far[before]))
 
 
-def checked_pairs(distances, labels, both_kinds: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def checked_pairs(
+    distances: ArrayLike, labels: ArrayLike, both_kinds: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns distances (P,) float64 and labels (P,) bool; ValueError if they cannot be scored."""
     distances, labels = np.asarray(distances, np.float64), np.asarray(labels)
     if distances.ndim != 1 or distances.shape != labels.shape:
@@ -184,7 +204,7 @@ def checked_pairs(distances, labels, both_kinds: bool = True) -> tuple[np.ndarra
     return distances, labels
 
 
-def checked_fars(fars) -> np.ndarray:
+def checked_fars(fars: ArrayLike) -> np.ndarray:
     """Returns false accept rates (F,) float64; ValueError if one is not 0 to 1."""
     fars = np.atleast_1d(np.asarray(fars, np.float64))
     if not ((fars >= 0.0) & (fars <= 1.0)).all():

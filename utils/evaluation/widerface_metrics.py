@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from utils.evaluation.widerface_results import read_ground_truth, read_results
 
@@ -33,8 +34,8 @@ class PrecisionRecall:
     Attributes:
         precision: (1000,) float64, 0 to 1; 0 where there is no proposal.
         recall: (1000,) float64, 0 to 1, rising; NaN if the setting has no face.
-        average_precision: Area under the precision envelope, 0 to 1; NaN if there is no face.
-        faces: Faces of the setting.
+        average_precision: area under the precision envelope, 0 to 1; NaN if there is no face.
+        faces: faces of the setting.
     """
 
     precision: np.ndarray
@@ -68,9 +69,9 @@ def evaluate_curves(
 
     Args:
         pred_dir: `<event>/<image>.txt` files, see `widerface_results.write_result`.
-        gt_dir: Folder of wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
-        iou_thresh: Least overlap of a match, above 0, at most 1.
-        allow_missing: Score only the images that have a result file: for partial runs, not
+        gt_dir: folder of wider_face_val.mat and wider_{easy,medium,hard}_val.mat.
+        iou_thresh: least overlap of a match, above 0, at most 1.
+        allow_missing: score only the images that have a result file: for partial runs, not
             comparable with published figures. (The official tool takes a missing file as an
             image without detections, which hides a wrong folder behind a low AP.)
 
@@ -117,14 +118,14 @@ def evaluate_arrays(
         boxes: N arrays (D, 4) of detections, xyxy pixels.
         scores: N arrays (D,) of any finite range.
         truths: N arrays (G, 4) of labelled faces, xyxy pixels.
-        keep: For each setting, N bool arrays (G,): the faces that count; the rest is ignored.
-        iou_thresh: Least overlap of a match, above 0, at most 1.
+        keep: for each setting, N bool arrays (G,): the faces that count; the rest is ignored.
+        iou_thresh: least overlap of a match, above 0, at most 1.
 
     Returns:
         {setting: curve}.
 
     Raises:
-        ValueError: Lengths that differ, scores that are not finite, or a bad `iou_thresh`.
+        ValueError: lengths that differ, scores that are not finite, or a bad `iou_thresh`.
     """
     if not 0.0 < iou_thresh <= 1.0:
         raise ValueError(f"iou_thresh must be above 0 and at most 1, got {iou_thresh}")
@@ -233,7 +234,7 @@ def _claims(
     return np.concatenate(claims)
 
 
-def _concatenate(parts: Sequence[np.ndarray], dtype) -> np.ndarray:
+def _concatenate(parts: Sequence[np.ndarray], dtype: DTypeLike) -> np.ndarray:
     return np.concatenate(
         [np.empty(0, dtype), *(np.asarray(part, dtype).ravel() for part in parts)]
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.faces.detections import Detections
 from utils.files.atomic_file import replacing
@@ -23,7 +24,7 @@ class GroundTruth:
     Attributes:
         images: N (event, name) keys.
         boxes: N arrays (G, 4) float64, xyxy pixels (x + w, y + h as the benchmark has it).
-        keep: For each of "easy", "medium" and "hard", N bool arrays (G,): the faces that count.
+        keep: for each of "easy", "medium" and "hard", N bool arrays (G,): the faces that count.
             The others are ignored: finding them is neither right nor wrong.
     """
 
@@ -32,7 +33,7 @@ class GroundTruth:
     keep: Mapping[str, list[np.ndarray]]
 
     def select(self, indices: Iterable[int]) -> "GroundTruth":
-        """The same for some of the images."""
+        """Returns the ground truth of some of the images."""
         indices = list(indices)
         return GroundTruth(
             images=[self.images[i] for i in indices],
@@ -41,21 +42,23 @@ class GroundTruth:
         )
 
 
-def write_result(folder, event: str, image_name: str, detections) -> Path:
-    """Writes `<folder>/<event>/<image>.txt`: image name, count, then `x y w h score` a line.
+def write_result(
+    folder: str | os.PathLike, event: str, image_name: str, detections: Detections | ArrayLike
+) -> Path:
+    """Writes `<folder>/<event>/<image>.txt`: the image name, the count, then a line `x y w h score` for each face.
 
     Args:
-        folder: Result folder; made if need be.
-        event: Event folder of the image, such as "0--Parade".
-        image_name: Image file name; folders before it and .jpg, .jpeg or .png are dropped.
+        folder: result folder; it is made if it does not exist.
+        event: event folder of the image, such as "0--Parade".
+        image_name: image file name; folders before it and .jpg, .jpeg or .png are dropped.
         detections: `Detections`, or (N, 5 or more) floats: x1 y1 x2 y2 score in pixels of the
-            original image, more columns (landmarks) unused. N may be 0. Best first in the file.
+            original image, more columns (landmarks) unused. N may be 0. The file has the best first.
 
     Returns:
-        The file's path. It is written beside itself first, so a file is whole or absent.
+        The file's path. The file is written as a whole or not at all.
 
     Raises:
-        ValueError: An array of another shape, or NaN in it.
+        ValueError: an array of another shape, or NaN in it.
     """
     rows = _as_rows(detections)
     if not np.isfinite(rows).all():
@@ -71,7 +74,7 @@ def write_result(folder, event: str, image_name: str, detections) -> Path:
     return path
 
 
-def read_result(path) -> np.ndarray:
+def read_result(path: str | os.PathLike) -> np.ndarray:
     """Reads one result file.
 
     Returns:
@@ -79,7 +82,7 @@ def read_result(path) -> np.ndarray:
 
     Raises:
         ValueError: A malformed file; the message gives file:line.
-        OSError: The file cannot be read.
+        OSError: the file cannot be read.
     """
     # A byte that is not UTF-8 becomes a malformed number, reported with its line.
     lines = Path(path).read_text(encoding="utf-8", errors="replace").rstrip().split("\n")
@@ -99,14 +102,14 @@ def read_result(path) -> np.ndarray:
     return rows
 
 
-def read_results(folder) -> dict[Image, np.ndarray]:
+def read_results(folder: str | os.PathLike) -> dict[Image, np.ndarray]:
     """Reads every `<folder>/<event>/<image>.txt`.
 
     Returns:
         {(event, image): (N, 5) float64, x1 y1 x2 y2 score}.
 
     Raises:
-        ValueError: Not a folder, no result in it, or a malformed file (file:line).
+        ValueError: not a folder, no result in it, or a malformed file (file:line).
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -117,7 +120,7 @@ def read_results(folder) -> dict[Image, np.ndarray]:
     return {(path.parent.name, path.stem): read_result(path) for path in paths}
 
 
-def read_ground_truth(gt_dir) -> GroundTruth:
+def read_ground_truth(gt_dir: str | os.PathLike) -> GroundTruth:
     """Reads wider_face_val.mat and wider_{easy,medium,hard}_val.mat, the official ground truth.
 
     Raises:
@@ -141,8 +144,8 @@ def read_ground_truth(gt_dir) -> GroundTruth:
     return GroundTruth(images=images, boxes=boxes, keep=keep)
 
 
-def _as_rows(detections) -> np.ndarray:
-    """(N, 5) float64 copy: xyxy, score."""
+def _as_rows(detections: Detections | ArrayLike) -> np.ndarray:
+    """Returns an (N, 5) float64 copy: xyxy, score."""
     if isinstance(detections, Detections):
         detections = np.column_stack([detections.boxes, detections.scores])
     rows = np.asarray(detections, np.float64)
@@ -160,7 +163,7 @@ def _stem(image_name: str) -> str:
 
 
 def _first_malformed(fields: list[list[str]]) -> int:
-    """Line number in the file of the first row that is not five finite numbers."""
+    """Returns the line number in the file of the first row that is not five finite numbers."""
     for number, row in enumerate(fields, start=3):
         try:
             values = np.array(row, dtype=np.float64)
@@ -171,25 +174,25 @@ def _first_malformed(fields: list[list[str]]) -> int:
     raise AssertionError("no malformed row")
 
 
-def _cells(column) -> list:
-    """The entries of a MATLAB cell column."""
+def _cells(column: object) -> list:
+    """Returns the entries of a MATLAB cell column."""
     if not isinstance(column, np.ndarray) or column.dtype != object:
         raise ValueError("a table is not made of cells")
     return list(column.ravel())
 
 
-def _whole(numbers) -> np.ndarray:
+def _whole(numbers: ArrayLike) -> np.ndarray:
     return np.asarray(numbers, np.int64).ravel()
 
 
-def _boxes_xyxy(cell) -> np.ndarray:
+def _boxes_xyxy(cell: ArrayLike) -> np.ndarray:
     boxes = np.asarray(cell, np.float64).reshape(-1, 4).copy()
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
 
 def _read_keep(path: Path, sizes: list[int]) -> list[np.ndarray]:
-    """A mask per image from the file's 1-based face numbers."""
+    """Returns a mask per image from the file's face numbers, which count from 1."""
     groups = _load_mat(path, ("gt_list",))["gt_list"]
     try:
         cells = [_whole(cell) for group in _cells(groups) for cell in _cells(group)]
@@ -206,7 +209,7 @@ def _read_keep(path: Path, sizes: list[int]) -> list[np.ndarray]:
 
 
 def _load_mat(path: Path, keys: tuple[str, ...]) -> dict:
-    """The named tables of a .mat file, each an object array (events, 1)."""
+    """Returns the named tables of a .mat file, each an object array (events, 1)."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

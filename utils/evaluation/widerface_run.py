@@ -13,12 +13,14 @@ from tqdm import tqdm
 
 from utils.detection.multi_scale import merge, views
 from utils.engine.stopwatch import Stopwatch
+from utils.evaluation.embedder import DETECTOR_WEIGHTS
 from utils.evaluation.widerface_metrics import PrecisionRecall
 from utils.evaluation.widerface_results import GroundTruth, write_result
 from utils.faces.detections import Detections
 from utils.faces.photo_stream import Photo, face_stream
 from utils.files.atomic_file import replacing
 from utils.files.digests import weights_digest
+from utils.weights.location import locate
 
 # What decides the results besides the weights: a folder of results must not mix two of these.
 _DECISIVE = (
@@ -141,7 +143,7 @@ def claim_results(settings: Mapping[str, Any]) -> None:
     folder = Path(settings["result_dir"])
     note = folder / "settings.json"
     own = {key: settings[key] for key in _DECISIVE}
-    own["weights"] = weights_digest(settings["model_path"])
+    own["weights"] = weights_digest(locate(settings["model_path"], DETECTOR_WEIGHTS["retinaface"]))
     advice = "choose another result_dir, delete this one, or use --score_only"
     if note.is_file():
         found = _read_note(note, advice)
