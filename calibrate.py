@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _defaults = {
     "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
-    "backbone": "arcface_mobilefacenet",  # a name of nets/backbones.py
+    "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "annotation_path": "cls_val.txt",  # aligned faces, lines `id;path`
     # share of the people in it that count, 0 to 1: with the val_people and seed of train.py those
     # that it held out; 1: all
@@ -51,7 +51,7 @@ def main() -> None:
     distances, same = all_pairs(embeddings, labels)
     found = calibrate(distances, same, settings["false_accept_rate"])
     print_figures(labels, same, found, settings["false_accept_rate"])
-    print("Saved: " + ", ".join(map(str, save(settings, network, found, distances, same))))
+    print("Saved: " + ", ".join(map(str, save(network, found, distances, same))))
 
 
 def held_out(settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,6 @@ def print_figures(
 
 
 def save(
-    settings: Mapping[str, Any],
     network: "Facenet",
     found: Mapping[str, Any],
     distances: np.ndarray,
@@ -117,9 +116,9 @@ def save(
     from utils.pictures.plots import save_distances
 
     card = update_card(
-        settings["model_path"],
+        network.model_path,
         {
-            "network": settings["backbone"],
+            "network": network.backbone,
             "embedding_size": network.model.output_shape[-1],
             "normalization": network.normalization,
             "input_shape": list(network.input_shape),

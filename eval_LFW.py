@@ -30,7 +30,7 @@ _defaults = {
     "max_missing": 0.01,  # largest share of pairs that may lack an image
     # recognition network:
     "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
-    "backbone": "arcface_mobilefacenet",  # a name of nets/backbones.py
+    "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "input_shape": None,  # height, width, 3 of the network; none: the backbone's own
     "normalization": None,  # unit, symmetric, fixed, per_image; none: what the weights want
     "letterbox_image": True,  # detector none: keep the image's ratio (yes) or stretch it (no)
@@ -38,7 +38,7 @@ _defaults = {
     # finding the face:
     "detector": "retinaface",  # none: the images are face crops already
     "detector_model_path": None,  # its weights (mtcnn: folder); none: those of model_data
-    "detector_backbone": None,  # of retinaface: mobilenet or resnet50; none: the wrapper's own
+    "detector_backbone": None,  # of retinaface: mobilenet or resnet50; none: what the weights are of
     "detector_precision": None,  # of retinaface, see precision; none: float32
     # protocol:
     "distance_metric": "euclidean",  # of normalised embeddings; cosine is the angle

@@ -27,7 +27,7 @@ _defaults = {
     "iou_thresh": 0.5,  # least overlap of a face found; the benchmark's is 0.5
     # detector:
     "model_path": "model_data/retinaface_mobilenet025.weights.h5",  # any format of the README
-    "backbone": "mobilenet",  # mobilenet (width 0.25) or resnet50
+    "backbone": None,  # mobilenet (width 0.25) or resnet50; none: what the weights are of
     "confidence": 0.02,  # least score of a face
     "nms_iou": 0.4,  # of two boxes that overlap more than this, the better one stays
     "input_shape": [1280, 1280, 3],  # test size: height, width that an image is scaled to fit

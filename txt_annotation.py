@@ -56,7 +56,7 @@ _defaults = {
     # detector:
     "detector": "retinaface",
     "detector_model_path": None,  # its weights (mtcnn: folder); none: those of model_data
-    "detector_backbone": None,  # of retinaface: mobilenet or resnet50; none: the wrapper's own
+    "detector_backbone": None,  # of retinaface: mobilenet or resnet50; none: what the weights are of
     "detector_confidence": None,  # of retinaface: least score of a face; none: 0.5
     # of retinaface: larger photos are scaled down to height, width, 3; none: 1280,1280,3
     "detector_input_shape": None,

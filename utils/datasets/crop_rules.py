@@ -7,7 +7,7 @@ import numpy as np
 from utils.datasets.report import KEPT, NO_FACE, SEVERAL_FACES, TOO_SMALL
 from utils.detection.multi_scale import CLEAR_SCORE
 from utils.faces.alignment import align, crop
-from utils.faces.choice import weighted_areas
+from utils.faces.choice import weighted_face
 from utils.faces.detections import Detections
 
 MODES = ("warp", "crop")
@@ -72,7 +72,7 @@ class CropRules:
         clear = large[scores >= min(CLEAR_SCORE, scores.max())]
         if self.strict and clear.size > 1:
             return SEVERAL_FACES, -1
-        return KEPT, int(clear[np.argmax(weighted_areas(faces.boxes[clear], size))])
+        return KEPT, int(clear[weighted_face(faces[clear], size)])
 
     def cut(self, image: np.ndarray, face: Detections) -> np.ndarray:
         """Cuts out a face.

@@ -22,9 +22,8 @@ from utils.files.atomic_file import replacing
 from utils.files.digests import weights_digest
 from utils.weights.location import locate
 
-# What decides the results besides the weights: a folder of results must not mix two of these.
+# What decides the results besides the weights, which tell the backbone: a folder of results must not mix two of these.
 _DECISIVE = (
-    "backbone",
     "confidence",
     "nms_iou",
     "input_shape",
