@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from nets.normalization import NORMALIZATIONS, normalize
 from utils.engine.engine import compile_engine
 from utils.faces.alignment import align
 from utils.faces.detections import Detections, EmbeddedFaces, NoFaceError
-from utils.faces.photo_stream import Photo, cut_faces, embed_faces, face_stream
+from utils.faces.photo_stream import Photo, Stage, cut_faces, embed_faces, face_stream
 from utils.faces.verdict import Verdict
 from utils.images.image_files import ImageError, ImageSource, read_image
 from utils.images.placement import letterbox, resize
@@ -48,7 +48,7 @@ class Facenet:
         (4, 128)
     """
 
-    _defaults = {
+    _defaults: dict[str, Any] = {
         # weights in any format of the README, or a published name: python -m utils.weights download list
         "model_path": "model_data/arcface_mobilefacenet.weights.h5",
         "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
@@ -131,13 +131,13 @@ class Facenet:
             NoFaceError: the detector finds no face in an image.
             ImageError: an image cannot be read.
         """
-        stages = [self._cut, partial(embed_faces, embed_crops=self.embed_crops)]
+        stages: list[Stage] = [self._cut, partial(embed_faces, embed_crops=self.embed_crops)]
         embeddings = [np.zeros((0, self.model.output_shape[-1]), np.float32)]
         # one thread: a PIL image may be there twice, and two must not load it at once
         for photo in face_stream(_as_list(images), stages, self.batch_size, threads=1):
             if photo.error:
                 raise ImageError(photo.error)
-            if photo.crop is None:
+            if photo.embedding is None:
                 raise NoFaceError(f"{_name(photo.source)}: no face found")
             embeddings.append(photo.embedding[None])
         return np.concatenate(embeddings)
@@ -157,11 +157,11 @@ class Facenet:
         """
         photos = [Photo(image, read_image(image)) for image in _as_list(images)]
         self._find(photos)
-        return [photo.faces for photo in photos]
+        return [photo.faces or Detections.empty() for photo in photos]
 
-    def _find(self, photos: Sequence[Photo]) -> None:
-        """Finds the largest face of each Photo."""
-        found = self.detect_batch([photo.image for photo in photos])
+    def _find(self, photos: list[Photo]) -> None:
+        """Finds the largest face of each Photo; a warning names one with several."""
+        found = self.detect_batch([photo.image for photo in photos if photo.image is not None])
         for photo, faces in zip(photos, found, strict=True):
             if len(faces) > 1:
                 text = f"{_name(photo.source)}: {len(faces)} faces found, the largest is taken"
@@ -200,19 +200,17 @@ class Facenet:
             A list of (H, W, 3) uint8 crops; None for an image without a face.
         """
         images = _as_list(images)
-        faces = [None] * len(images) if faces is None else faces
-        photos = [
-            Photo(image, read_image(image), faces=found)
-            for image, found in zip(images, faces, strict=True)
-        ]
+        photos = [Photo(image, read_image(image)) for image in images]
+        for photo, found in zip(photos, faces or [], strict=faces is not None):
+            photo.faces = found
         self._cut(photos)
         return [photo.crop for photo in photos]
 
-    def _cut(self, photos: Sequence[Photo]) -> None:
+    def _cut(self, photos: list[Photo]) -> None:
         """Cuts out the face of each Photo, if it has one."""
         if self._detector is None:
             for photo in photos:
-                photo.crop = self._whole(photo.image)
+                photo.crop = None if photo.image is None else self._whole(photo.image)
             return
         if unknown := [photo for photo in photos if photo.faces is None]:
             self._find(unknown)
@@ -240,8 +238,8 @@ class Facenet:
         """
         rows = [np.zeros((0, self.model.output_shape[-1]), np.float32)]
         for start in range(0, len(crops), self.batch_size):
-            batch = np.stack(crops[start : start + self.batch_size])
-            rows.append(self._network(normalize(batch, self.normalization)))
+            batch = np.stack(list(crops[start : start + self.batch_size]))
+            rows.append(np.asarray(self._network(normalize(batch, self.normalization))))
         return np.concatenate(rows)
 
     def detect_image(self, image_1: ImageSource, image_2: ImageSource) -> float:
@@ -312,7 +310,7 @@ def build_detector(
     return wrapper(**own)
 
 
-def _detector_class(name: str | None) -> type:
+def _detector_class(name: str | None) -> Any:
     if name == "retinaface":
         from retinaface import Retinaface
 
@@ -359,7 +357,7 @@ def _as_list(images: Images) -> Sequence[ImageSource]:
         return images
     if isinstance(images, np.ndarray) and images.ndim == 4:
         return list(images)
-    return [images]
+    return [cast(ImageSource, images)]
 
 
 def _name(image: ImageSource) -> str:

@@ -25,7 +25,7 @@ from utils.weights.weight_files import read_weight_file
 STRIDE = 32  # of the coarsest feature map; the network wants multiples of it
 GREY = 128  # bars of the original's letterbox
 MEAN_PIXEL = (124, 117, 104)  # RGB, about 0 after normalisation, as the convolutions' own padding
-BACKBONES = {"mobilenet": cfg_mnet, "resnet50": cfg_re50}
+BACKBONES: dict[str, dict[str, Any]] = {"mobilenet": cfg_mnet, "resnet50": cfg_re50}
 
 
 class Retinaface:
@@ -38,7 +38,7 @@ class Retinaface:
         ((4, 4), (4, 5, 2))
     """
 
-    _defaults = {
+    _defaults: dict[str, Any] = {
         # weights in any format of the README, or a published name: python -m utils.weights download list
         "model_path": "model_data/retinaface_mobilenet025.weights.h5",
         "backbone": None,  # mobilenet (width 0.25, fast) or resnet50; none: what the weights are of
@@ -105,8 +105,8 @@ class Retinaface:
         Raises:
             ImageError: an image cannot be read; names it.
         """
-        results = [None] * len(images)
-        waiting = {}  # canvas size -> [(index, canvas, letterbox, image size)]
+        results = [Detections.empty()] * len(images)
+        waiting: dict[tuple, list] = {}  # canvas size -> [(index, canvas, letterbox, image size)]
         for index, source in enumerate(images):
             image = read_image(source)
             canvas, placed = self._place(image)
@@ -130,7 +130,7 @@ class Retinaface:
         """
         if not self.letterbox_image:
             return pad_to_multiple(image, STRIDE, MEAN_PIXEL), Letterbox()
-        limit = self.input_shape[:2]
+        limit = self.input_shape[0], self.input_shape[1]
         if self.square:
             canvas, placed = letterbox(image, limit, resample="linear")
             return pad_to_multiple(canvas, STRIDE, GREY), placed
@@ -148,9 +148,18 @@ class Retinaface:
         size = canvases.shape[1:3]
         anchors = Anchors(self.cfg, size).get_anchors()
         outputs = self._network(normalize(canvases, "caffe"))
-        for (index, _, placed, image_size), *codes in zip(group, *outputs, strict=True):
+        for (index, _, placed, image_size), boxes, scores, landmarks in zip(
+            group, *outputs, strict=True
+        ):
             found = decode(
-                *codes, anchors, size, self.confidence, self.nms_iou, self.cfg["variances"]
+                boxes,
+                scores,
+                landmarks,
+                anchors,
+                size,
+                self.confidence,
+                self.nms_iou,
+                self.cfg["variances"],
             )
             results[index] = found.to_original(placed).clip(image_size)
 

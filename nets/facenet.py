@@ -1,5 +1,7 @@
 """Recognition networks: an image in, an L2-normalised embedding out."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -8,16 +10,16 @@ from nets.heads import ArcMargin
 
 
 def facenet(
-    input_shape=None,
-    num_classes=None,
-    backbone="mobilenet",
-    mode="predict",
-    head="softmax",
-    embedding_size=None,
-    keep_probability=None,
-    symmetric=False,
-    sample_rate=1.0,
-):
+    input_shape: Sequence[int] | None = None,
+    num_classes: int | None = None,
+    backbone: str = "mobilenet",
+    mode: str = "predict",
+    head: str = "softmax",
+    embedding_size: int | None = None,
+    keep_probability: float | None = None,
+    symmetric: bool = False,
+    sample_rate: float = 1.0,
+) -> keras.Model:
     """Builds a recognition network of any backbone.
 
     Args:
@@ -53,7 +55,7 @@ def facenet(
     x = spec.build(inputs, embedding_size or spec.embedding_size, keep, symmetric)
     prelogits = layers.Activation("linear", dtype="float32", name="Prelogits")(x)
     embedding = layers.UnitNormalization(dtype="float32", name="Embedding")(prelogits)
-    if mode == "predict":
+    if mode == "predict" or not num_classes:
         return keras.Model(inputs, embedding, name=backbone)
     if head == "arcface":
         scores = ArcMargin(num_classes, sample_rate, name=SCORES)(embedding)

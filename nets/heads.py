@@ -1,15 +1,22 @@
 """Heads that turn embeddings into class scores while a recognition network is trained."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import keras
 import tensorflow as tf
 
 from nets.layers import PACKAGE
 from nets.recognition_losses import NORM_EPSILON, center_update
 
-COSINE_LIMIT = 1.0 - 1e-7  # the slope of an angle at a cosine of 1 is infinite
+Seed: TypeAlias = Sequence[int] | tf.Tensor
+
+COSINE_LIMIT = 1.0 - 1e-7  # at a cosine of 1 the slope of the angle is infinite
 
 
-def sample_classes(labels, num_classes, num_sampled, seed):
+def sample_classes(
+    labels: tf.Tensor, num_classes: int, num_sampled: int, seed: Seed
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws the classes one step of Partial FC compares with (An et al., 2021).
 
     All classes of the batch are in; the rest are drawn uniformly without repeats. The same seed
@@ -49,7 +56,7 @@ class ArcMargin(keras.layers.Layer):
         W: (D, C) weight; only the direction of a column counts.
     """
 
-    def __init__(self, num_classes, sample_rate=1.0, **kwargs):
+    def __init__(self, num_classes: int, sample_rate: float = 1.0, **kwargs: Any) -> None:
         """Sets up the head.
 
         Args:
@@ -67,20 +74,22 @@ class ArcMargin(keras.layers.Layer):
         self.sample_rate = sample_rate
         self.num_sampled = max(1, round(sample_rate * num_classes))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates W for embeddings of `input_shape` (B, D)."""
         self.W = self.add_weight(
             name="W", shape=(input_shape[-1], self.num_classes), initializer="glorot_uniform"
         )
 
-    def call(self, embeddings):
+    def call(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Compares (B, D) embeddings, of any float type and norm, with all classes.
 
         Returns (B, C) float32 cosines, clipped 1e-7 inside [-1, 1].
         """
         return self._cosines(embeddings, tf.convert_to_tensor(self.W))
 
-    def sampled(self, embeddings, labels, seed):
+    def sampled(
+        self, embeddings: tf.Tensor, labels: tf.Tensor, seed: Seed
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Compares embeddings with `sample_rate` of the classes, their own among them.
 
         Time and memory fall with the rate, since only the sampled columns of W are normalised and
@@ -102,17 +111,17 @@ class ArcMargin(keras.layers.Layer):
         weights = tf.gather(tf.convert_to_tensor(self.W), classes, axis=1)
         return self._cosines(embeddings, weights), places
 
-    def _cosines(self, embeddings, weights):
+    def _cosines(self, embeddings: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         embeddings, weights = tf.cast(embeddings, tf.float32), tf.cast(weights, tf.float32)
         rows = tf.math.l2_normalize(embeddings, axis=1, epsilon=NORM_EPSILON)
         columns = tf.math.l2_normalize(weights, axis=0, epsilon=NORM_EPSILON)
         return tf.clip_by_value(tf.matmul(rows, columns), -COSINE_LIMIT, COSINE_LIMIT)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, int]:
         """Returns (B, C)."""
         return (input_shape[0], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
         settings = {"num_classes": self.num_classes, "sample_rate": self.sample_rate}
         return {**super().get_config(), **settings}
@@ -126,7 +135,9 @@ class CenterBank(keras.layers.Layer):
         centers: (C, D) float32 weight, not trainable, zero at the start.
     """
 
-    def __init__(self, num_classes, embedding_size, rate=0.5, **kwargs):
+    def __init__(
+        self, num_classes: int, embedding_size: int, rate: float = 0.5, **kwargs: Any
+    ) -> None:
         """Sets up the bank.
 
         Args:
@@ -147,11 +158,11 @@ class CenterBank(keras.layers.Layer):
             aggregation="only_first_replica",
         )
 
-    def call(self, labels):
+    def call(self, labels: tf.Tensor) -> tf.Tensor:
         """Returns the centres of (B,) labels, (B, D)."""
         return tf.gather(tf.convert_to_tensor(self.centers), labels)
 
-    def update(self, embeddings, labels):
+    def update(self, embeddings: tf.Tensor, labels: tf.Tensor) -> None:
         """Moves the centres by `center_update`; under a strategy, with the batch of all replicas.
 
         Args:
@@ -163,7 +174,7 @@ class CenterBank(keras.layers.Layer):
             embeddings, labels = replica.all_gather((embeddings, labels), axis=0)
         self.centers.assign(center_update(self.centers, embeddings, labels, self.rate))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
         settings = {
             "num_classes": self.num_classes,

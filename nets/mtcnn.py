@@ -13,7 +13,7 @@ these networks a quarter faster there than nets.layers.PReLU.
 """
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 PNET_CELL = 12
 PNET_STRIDE = 2
@@ -21,12 +21,14 @@ RNET_SIDE = 24
 ONET_SIDE = 48
 
 
-def _conv_prelu(x, filters, kernel_size, conv_name, prelu_name):
+def _conv_prelu(
+    x: KerasTensor, filters: int, kernel_size: int, conv_name: str, prelu_name: str
+) -> KerasTensor:
     x = layers.Conv2D(filters, kernel_size, name=conv_name)(x)
     return layers.PReLU(shared_axes=[1, 2], name=prelu_name)(x)
 
 
-def _dense_prelu(x, units, dense_name, prelu_name):
+def _dense_prelu(x: KerasTensor, units: int, dense_name: str, prelu_name: str) -> KerasTensor:
     x = layers.Dense(units, name=dense_name)(x)
     return layers.PReLU(name=prelu_name)(x)
 

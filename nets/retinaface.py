@@ -1,7 +1,10 @@
 """RetinaFace (Deng et al., 2019, arXiv:1905.00641): feature pyramid, SSH context, three heads."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from nets.layers import BatchNormalization, UpsampleLike
 from nets.mobilenet import mobilenet_v1
@@ -33,7 +36,9 @@ MOBILENET_BLOCKS = (
 )
 
 
-def _conv_norm(x, filters, kernel_size, name, leaky=None):
+def _conv_norm(
+    x: KerasTensor, filters: int, kernel_size: int, name: str, leaky: float | None = None
+) -> KerasTensor:
     x = layers.Conv2D(filters, kernel_size, padding="same", name=name)(x)
     x = BatchNormalization(name=f"{name}_bn")(x)
     if leaky is None:
@@ -41,7 +46,9 @@ def _conv_norm(x, filters, kernel_size, name, leaky=None):
     return layers.LeakyReLU(negative_slope=leaky, name=f"{name}_leaky")(x)
 
 
-def _pyramid(c3, c4, c5, channels, leaky):
+def _pyramid(
+    c3: KerasTensor, c4: KerasTensor, c5: KerasTensor, channels: int, leaky: float
+) -> tuple[KerasTensor, KerasTensor, KerasTensor]:
     """Top-down feature pyramid (Lin et al., 2017): three maps of `channels` channels."""
     p3 = _conv_norm(c3, channels, 1, "C3_reduced", leaky)
     p4 = _conv_norm(c4, channels, 1, "C4_reduced", leaky)
@@ -55,7 +62,7 @@ def _pyramid(c3, c4, c5, channels, leaky):
     return p3, p4, p5
 
 
-def _ssh(x, channels, leaky, name):
+def _ssh(x: KerasTensor, channels: int, leaky: float, name: str) -> KerasTensor:
     """Context module of SSH (Najibi et al., 2017): 3x3, 5x5 and 7x7 fields side by side."""
     conv3x3 = _conv_norm(x, channels // 2, 3, f"{name}_3x3")
     shared = _conv_norm(x, channels // 4, 3, f"{name}_5x5_1", leaky)
@@ -66,7 +73,13 @@ def _ssh(x, channels, leaky, name):
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
-def _head(feature_maps, values, name, output_name, activation="linear"):
+def _head(
+    feature_maps: Sequence[KerasTensor],
+    values: int,
+    name: str,
+    output_name: str,
+    activation: str = "linear",
+) -> KerasTensor:
     """Predicts `values` numbers an anchor on every level: (B, A, values), float32."""
     outputs = []
     for level, x in zip(LEVELS, feature_maps, strict=True):
@@ -77,7 +90,11 @@ def _head(feature_maps, values, name, output_name, activation="linear"):
     return layers.Activation(activation, dtype="float32", name=output_name)(x)
 
 
-def RetinaFace(cfg, backbone=None, input_shape=(None, None, 3)):  # noqa: N802
+def RetinaFace(  # noqa: N802
+    cfg: Mapping[str, Any],
+    backbone: str | None = None,
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+) -> keras.Model:
     """Builds the detector.
 
     Args:

@@ -1,7 +1,5 @@
 """Anchors (prior boxes) of RetinaFace."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -12,7 +10,7 @@ class Anchors:
     """The anchors of a detector for one image size.
 
     Args:
-        cfg: Has `steps`, the stride of each pyramid level in pixels, and `min_sizes`, the sides of
+        cfg: has `steps`, the stride of each pyramid level in pixels, and `min_sizes`, the sides of
             each level's square anchors in pixels (`utils.config.cfg_mnet`).
         image_size: (height, width) of the network's input in pixels.
 
@@ -20,7 +18,7 @@ class Anchors:
         ValueError: `steps` and `min_sizes` differ in length, or the size is not positive.
     """
 
-    def __init__(self, cfg: Mapping, image_size: tuple[int, int]):
+    def __init__(self, cfg: Mapping, image_size: tuple[int, int]) -> None:
         """Checks the settings; the anchors are made on the first call of `get_anchors`."""
         self.steps = tuple(int(step) for step in cfg["steps"])
         self.min_sizes = tuple(tuple(float(s) for s in sizes) for sizes in cfg["min_sizes"])
@@ -31,7 +29,7 @@ class Anchors:
             raise ValueError(f"image_size {self.image_size}: at least 1 pixel expected")
 
     def get_anchors(self) -> np.ndarray:
-        """All anchors, in the order of the network's outputs.
+        """Returns all anchors, in the order of the network's outputs.
 
         Levels in the order of `steps`; within one the cells row by row; within a cell the sizes.
         A level has ceil(side / step) cells a side, with centres at (i + 0.5) * step. Anchors reach
@@ -67,7 +65,7 @@ def _level(step: int, sizes: tuple[float, ...], image_size: tuple[int, int]) -> 
 def _spans(
     cells: int, step: int, sizes: tuple[float, ...], side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends of every anchor along one side, each (cells, sizes), as fractions."""
+    """Returns both ends of every anchor along one side, each (cells, sizes), as fractions."""
     centers = (np.arange(cells)[:, None] + 0.5) * step
     half = np.array(sizes) / 2
     return (centers - half) / side, (centers + half) / side

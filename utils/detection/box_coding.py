@@ -5,14 +5,19 @@ dimensions broadcast: codes (B, A, 4) go with anchors (A, 4). Boxes, landmarks a
 unit, in practice fractions of the image. The variances are (centres and landmarks, log sizes).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from utils.detection.nms import nms
 from utils.faces.detections import Detections
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Tensor = Union[np.ndarray, "tf.Tensor"]
 
 VARIANCES = (0.1, 0.2)
 
@@ -20,8 +25,8 @@ VARIANCES = (0.1, 0.2)
 _SMALLEST = 1e-6
 
 
-def encode_boxes(boxes, anchors, variances: Sequence[float] = VARIANCES):
-    """Encodes boxes (..., A, 4) xyxy against anchors (A, 4) xyxy.
+def encode_boxes(boxes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
+    """Returns boxes (..., A, 4) xyxy, encoded against anchors (A, 4) xyxy.
 
     Returns:
         (..., A, 4): centre offsets in anchor sides / variances[0], then the logarithms of the
@@ -35,16 +40,18 @@ def encode_boxes(boxes, anchors, variances: Sequence[float] = VARIANCES):
     return _join([offset, ops.log(ops.maximum(relative, _SMALLEST)) / variances[1]])
 
 
-def decode_boxes(codes, anchors, variances: Sequence[float] = VARIANCES):
-    """Inverts `encode_boxes`: codes (..., A, 4) -> boxes (..., A, 4) xyxy."""
+def decode_boxes(codes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
+    """Returns the boxes (..., A, 4) xyxy of codes (..., A, 4) that `encode_boxes` makes."""
     anchor_center, anchor_size = _center_size(anchors)
     center = anchor_center + codes[..., :2] * variances[0] * anchor_size
     half = anchor_size * _ops(codes).exp(codes[..., 2:] * variances[1]) / 2
     return _join([center - half, center + half])
 
 
-def encode_landmarks(landmarks, anchors, variances: Sequence[float] = VARIANCES):
-    """Encodes landmarks (..., A, 10), flat x1, y1, ..., x5, y5, against anchors (A, 4) xyxy.
+def encode_landmarks(
+    landmarks: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES
+) -> Tensor:
+    """Returns landmarks (..., A, 10), flat x1, y1, ..., x5, y5, encoded against anchors (A, 4) xyxy.
 
     Returns:
         (..., A, 10): offsets from the anchor's centre in anchor sides / variances[0].
@@ -53,23 +60,26 @@ def encode_landmarks(landmarks, anchors, variances: Sequence[float] = VARIANCES)
     return (landmarks - center) / (size * variances[0])
 
 
-def decode_landmarks(codes, anchors, variances: Sequence[float] = VARIANCES):
-    """Inverts `encode_landmarks`: codes (..., A, 10) -> flat landmarks (..., A, 10)."""
+def decode_landmarks(
+    codes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES
+) -> Tensor:
+    """Returns the flat landmarks (..., A, 10) of codes that `encode_landmarks` makes."""
     center, size = _five_times(anchors)
     return center + codes * variances[0] * size
 
 
-def _center_size(boxes):
+def _center_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns centres and sizes (..., 2) of boxes; `faces.boxes.center_size`, for tensors too."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return (low + high) / 2, high - low
 
 
-def _five_times(anchors):
+def _five_times(anchors: Tensor) -> tuple[Tensor, Tensor]:
     center, size = _center_size(anchors)
     return _join([center] * 5), _join([size] * 5)
 
 
-def _ops(array):
+def _ops(array: Tensor) -> ModuleType:
     if isinstance(array, np.ndarray):
         return np
     from tensorflow import math
@@ -77,7 +87,7 @@ def _ops(array):
     return math
 
 
-def _join(parts):
+def _join(parts: Sequence[Tensor]) -> Tensor:
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts, axis=-1)
     import tensorflow as tf
@@ -85,8 +95,17 @@ def _join(parts):
     return tf.concat(parts, axis=-1)
 
 
-def decode(boxes, scores, landmarks, anchors, size, confidence, nms_iou, variances):
-    """Turns one image's network outputs into faces.
+def decode(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    landmarks: np.ndarray,
+    anchors: np.ndarray,
+    size: tuple[int, int],
+    confidence: float,
+    nms_iou: float,
+    variances: Sequence[float],
+) -> Detections:
+    """Returns the faces that one image's network outputs encode.
 
     Only the anchors above `confidence` are decoded.
 
@@ -107,7 +126,7 @@ def decode(boxes, scores, landmarks, anchors, size, confidence, nms_iou, varianc
     chosen = chosen[np.argsort(-scores[chosen, 1], kind="stable")]
     if not chosen.size:
         return Detections.empty()
-    scale = np.float32([size[1], size[0]])
+    scale = np.array([size[1], size[0]], np.float32)
     xyxy = decode_boxes(boxes[chosen], anchors[chosen], variances) * np.tile(scale, 2)
     points = decode_landmarks(landmarks[chosen], anchors[chosen], variances) * np.tile(scale, 5)
     found = Detections(xyxy, scores[chosen, 1], points.reshape(-1, 5, 2))

@@ -1,6 +1,4 @@
-"""Which anchor learns which face of a photo, and what it has to predict."""
-
-from __future__ import annotations
+"""Assigns labelled faces to anchors and encodes the training targets."""
 
 from collections.abc import Sequence
 
@@ -20,13 +18,13 @@ def match(
     iou_threshold: float = IOU_THRESHOLD,
     variances: Sequence[float] = VARIANCES,
 ) -> dict[str, tf.Tensor]:
-    """Turns the faces of one image into the targets of all its anchors.
+    """Returns the targets of all anchors of an image for its faces.
 
     An anchor is positive for the face that it overlaps most, if by more than `iou_threshold`.
     Beyond that each face claims its best anchor, whatever other faces the anchor overlaps
     (RetinaFace, Deng et al., 2019, arXiv:1905.00641). Of two faces with the same best anchor the
-    one of larger IoU has it, the earlier one on a tie, and the other has to do with its anchors
-    above the threshold. All ties go to the lower index.
+    one of larger IoU has it, the earlier one on a tie; the other keeps its anchors above the
+    threshold. All ties go to the lower index.
 
     Args:
         boxes: (N, 4) xyxy, fractions of the image; N may be 0. Boxes without area, which pad a
@@ -53,7 +51,7 @@ def match(
     points = encode_landmarks(points, matched_anchors, variances)
     box_codes = encode_boxes(tf.gather(boxes, face), matched_anchors, variances)
 
-    def on_all_anchors(values):
+    def on_all_anchors(values: tf.Tensor) -> tf.Tensor:
         return tf.scatter_nd(positive[:, None], values, [len(anchors), *values.shape[1:]])
 
     return {
@@ -64,14 +62,16 @@ def match(
     }
 
 
-def _with_padding(boxes, landmarks, has_landmarks):
+def _with_padding(
+    boxes: tf.Tensor, landmarks: tf.Tensor, has_landmarks: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Adds a face without area, so that reductions over faces are defined when there are none."""
     boxes = tf.pad(tf.cast(boxes, tf.float32), [[0, 1], [0, 0]])
     landmarks = tf.pad(tf.reshape(tf.cast(landmarks, tf.float32), [-1, 10]), [[0, 1], [0, 0]])
     return boxes, landmarks, tf.pad(tf.cast(has_landmarks, tf.bool), [[0, 1]])
 
 
-def _pairwise_iou(boxes, anchors):
+def _pairwise_iou(boxes: tf.Tensor, anchors: np.ndarray) -> tf.Tensor:
     """Returns the (A, N) IoU of N faces and A anchors.
 
     See also `utils.faces.boxes.iou`, the same in NumPy. Here it is part of the training's graph.
@@ -83,8 +83,8 @@ def _pairwise_iou(boxes, anchors):
     return shared / (area + anchor_area - shared)
 
 
-def _overlap(low, high, intervals):
-    """Shared lengths (A, N) of the intervals (A, 2) and of N faces along one axis.
+def _overlap(low: tf.Tensor, high: tf.Tensor, intervals: np.ndarray) -> tf.Tensor:
+    """Returns the shared lengths (A, N) of the intervals (A, 2) and of N faces along one axis.
 
     Anchors on a grid repeat their columns in every row: at 832x832 only 364 of 28,392 intervals
     differ, so copying rows of a small table halves the time.
@@ -94,8 +94,8 @@ def _overlap(low, high, intervals):
     return tf.gather(tf.nn.relu(length), row.reshape(-1).astype(np.int32))
 
 
-def _assign(overlaps, threshold):
-    """(A, N) IoU -> indices of the positive anchors (P,), and of the face of each, both int32."""
+def _assign(overlaps: tf.Tensor, threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the positive anchors (P,) of an IoU (A, N), and the face of each: indices, int32."""
     best_anchor = tf.argmax(overlaps, axis=0, output_type=tf.int32)
     claims = tf.linalg.diag_part(tf.gather(overlaps, best_anchor)) > 0.0
     anchor_count = tf.shape(overlaps)[0]

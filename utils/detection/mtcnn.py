@@ -48,7 +48,7 @@ class Mtcnn:
         ValueError: an unknown setting, a value out of range, or a file of other weights.
     """
 
-    _defaults = {
+    _defaults: dict[str, Any] = {
         # folder with det1.npy, det2.npy and det3.npy; "mtcnn" downloads the published ones, once
         "model_path": "model_data",
         "thresholds": (0.6, 0.7, 0.7),  # least score, 0 to 1, that P-, R- and O-Net let pass
@@ -107,7 +107,8 @@ class Mtcnn:
         """Returns the square boxes (N, 4) that P-Net proposes for an image of a (height, width)."""
         found = [np.zeros((0, 9), np.float32)]
         for scale in pyramid_scales(size, self.min_face_size, self.factor):
-            level = table.resize(tuple(int(np.ceil(side * scale)) for side in size))
+            height, width = (int(np.ceil(side * scale)) for side in size)
+            level = table.resize((height, width))
             prob, offsets = run_in_strips(self._pnet, normalize(level, "fixed"))
             proposals = cells_to_boxes(prob[..., 1], offsets, scale, self.thresholds[0])
             found.append(proposals[nms(proposals[:, :4], proposals[:, 4], _NMS_IN_LEVEL)])

@@ -1,4 +1,4 @@
-"""Testing at several scales and mirrored: views of an image, and their faces merged."""
+"""Detects at several scales and mirrored: makes views of an image and merges their faces."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,14 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.detection.nms import nms
-from utils.faces.detections import Detections
+from utils.faces.detections import MIRRORED, Detections
 from utils.images.placement import Letterbox, fit_within, resize
 
 CLEAR_SCORE = 0.9
 SMALL_SIDE = 640
-
-# A mirrored face's left eye is its right eye, and so on.
-_MIRRORED_LANDMARKS = np.array([1, 0, 2, 4, 3])
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class View:
     mirrored: bool = False
 
     def to_original(self, faces: Detections) -> Detections:
-        """The view's faces in pixels of the image it was made of."""
+        """Returns the view's faces in pixels of the image it was made of."""
         if self.mirrored:
             faces = mirror(faces, self.image.shape[1])
         return faces.to_original(self.placed)
@@ -43,7 +40,7 @@ def views(
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> list[View]:
-    """Makes the views of an image.
+    """Returns the views of an image.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -66,15 +63,15 @@ def views(
 
 
 def mirror(faces: Detections, width: float) -> Detections:
-    """The faces as they lie in the mirror image of a `width` pixels wide image."""
-    boxes, landmarks = faces.boxes.copy(), faces.landmarks[:, _MIRRORED_LANDMARKS].copy()
+    """Returns the faces of an image, `width` pixels wide, as they lie in its mirror image."""
+    boxes, landmarks = faces.boxes.copy(), faces.landmarks[:, list(MIRRORED)]
     boxes[:, [0, 2]] = width - faces.boxes[:, [2, 0]]
     landmarks[..., 0] = width - landmarks[..., 0]
     return Detections(boxes, faces.scores, landmarks)
 
 
 def merge(found: Iterable[Detections], nms_iou: float) -> Detections:
-    """Non-maximum suppression of the union: where views agree, the best scored box stays as it is.
+    """Returns the faces of all views together, without those that overlap a better one.
 
     Args:
         found: faces of the same image, in its pixels.
@@ -97,7 +94,7 @@ def detect_twice(
     clear: float = CLEAR_SCORE,
     small: int = SMALL_SIDE,
 ) -> list[Detections]:
-    """Finds faces; where none is clear in a small photo, looks again at twice the size.
+    """Returns the faces of images; where none is clear in a small one, of a look at twice the size.
 
     Detectors miss the small and turned faces of small photos, or prefer a knee to them; enlarging
     every photo would cost four times as much, and finds false faces in those that were clear. On
@@ -112,7 +109,7 @@ def detect_twice(
     Returns:
         The detections of the look with the better best score, the first of equals.
     """
-    found = list(detect_batch(images))
+    found = list(detect_batch(list(images)))
     again = [
         index
         for index, (image, faces) in enumerate(zip(images, found, strict=True))

@@ -1,7 +1,5 @@
 """Non-maximum suppression: of boxes that overlap, the best one stays."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from utils.faces.boxes import area, intersection
@@ -13,20 +11,20 @@ _BLOCK = 64
 def nms(
     boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, mode: str = "union"
 ) -> np.ndarray:
-    """Greedy non-maximum suppression.
+    """Returns the boxes that greedy non-maximum suppression keeps.
 
     Args:
         boxes: (N, 4) xyxy.
         scores: (N,); of equal scores the lower index goes first.
-        iou_threshold: A box goes when it overlaps a kept one by more than this, 0 to 1.
-        mode: What the shared area is divided by: "union" of the two boxes, or "min", the smaller
+        iou_threshold: a box goes when it overlaps a kept one by more than this, 0 to 1.
+        mode: what the shared area is divided by: "union" of the two boxes, or "min", the smaller
             one, which also removes a small box within a large one (MTCNN).
 
     Returns:
         (K,) int64 indices of the kept boxes, best first.
 
     Raises:
-        ValueError: Shapes that do not match, or an unknown mode.
+        ValueError: shapes that do not match, or an unknown mode.
     """
     boxes, scores = np.asarray(boxes, np.float32), np.asarray(scores)
     if mode not in ("union", "min"):
@@ -44,7 +42,7 @@ def nms(
 
 
 def _suppresses(a: np.ndarray, b: np.ndarray, threshold: float, mode: str) -> np.ndarray:
-    """(A, B) whether each pair overlaps by more than the threshold."""
+    """Returns (A, B) bool: whether each pair overlaps by more than the threshold."""
     shared = intersection(a, b)
     area_a, area_b = area(a)[:, None], area(b)
     if mode == "min":
@@ -57,14 +55,14 @@ def _suppresses(a: np.ndarray, b: np.ndarray, threshold: float, mode: str) -> np
 
 
 def _greedy(suppresses: np.ndarray) -> np.ndarray:
-    """Which of (N,) sorted boxes stay, given the (N, N) matrix of pairs that overlap too much.
+    """Returns which of (N,) sorted boxes stay, bool, given the (N, N) matrix of pairs that overlap too much.
 
     A box stays if no kept box before it suppresses it. Starting from "all stay" and applying that
     rule until nothing changes gives the greedy answer: after n rounds the first n are settled, and
     in practice a few rounds settle all.
     """
     suppresses = np.triu(suppresses, 1)
-    keep = np.ones(len(suppresses), bool)
+    keep: np.ndarray = np.ones(len(suppresses), bool)
     while True:
         settled = ~suppresses[keep].any(axis=0)
         if np.array_equal(settled, keep):

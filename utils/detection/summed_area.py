@@ -1,6 +1,4 @@
-"""Averages over windows of whole pixels, at a cost that does not grow with the window."""
-
-from __future__ import annotations
+"""Averages windows of whole pixels, at a cost that does not grow with the window."""
 
 import cv2
 import numpy as np
@@ -22,7 +20,7 @@ class SummedArea:
         self._table = cv2.integral(image, sdepth=cv2.CV_32S if fits else cv2.CV_64F)
 
     def resize(self, size: tuple[int, int]) -> np.ndarray:
-        """Averages the image down (or up) to (height, width) -> (height, width, 3) float32."""
+        """Returns the image averaged down, or repeated up, to (height, width), as float32, 0 to 255."""
         top, bottom = _windows(self._size[0], size[0])
         left, right = _windows(self._size[1], size[1])
         rows = self._table[bottom]
@@ -32,7 +30,7 @@ class SummedArea:
         return _divide(sums, bottom - top, right - left)
 
     def crop_resize(self, boxes: np.ndarray, side: int) -> np.ndarray:
-        """Cuts boxes out of the image and averages each to a square; black beyond the image.
+        """Returns boxes cut out of the image, each averaged to a square; beyond the image it is black.
 
         Args:
             boxes: (N, 4) int xyxy edges, at least one pixel high and wide, anywhere.
@@ -58,14 +56,14 @@ class SummedArea:
         return _divide(sums, *lengths)
 
 
-def _windows(length, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """First pixels and ends of the windows that resize `length` (a number or (N, 1)) to `count`."""
+def _windows(length: int | np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns first pixels and ends of the windows that resize `length` (a number or (N, 1)) to `count`."""
     steps = np.arange(count + 1) * length
     return steps[..., :-1] // count, -(-steps[..., 1:] // count)
 
 
 def _divide(sums: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """Averages from the sums (..., h, w, 3) over windows of heights (..., h) and widths (..., w).
+    """Returns averages from the sums (..., h, w, 3) over windows of heights (..., h) and widths (..., w).
 
     Two products with long rows: NumPy is slow where it has to broadcast over the three channels.
     """

@@ -1,7 +1,5 @@
 """Face crops: a five-point similarity warp, or the detected box with a margin."""
 
-from __future__ import annotations
-
 import math
 
 import cv2
@@ -25,7 +23,7 @@ ARCFACE_TEMPLATE.flags.writeable = False
 
 
 def similarity_transform(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
-    """Least-squares rotation, uniform scale and shift of points (Umeyama 1991).
+    """Returns the least-squares rotation, uniform scale and shift of points (Umeyama 1991).
 
     In the plane, with points as complex numbers, such a map is z -> a z + b, so that Umeyama's
     answer is the linear fit a = sum(conj(z - mean z) (w - mean w)) / sum(|z - mean z|^2).
@@ -38,7 +36,7 @@ def similarity_transform(src: np.ndarray, dst: np.ndarray) -> np.ndarray:
         (..., 2, 3) float64 matrices M with dst ~ M @ (x, y, 1). They never mirror.
 
     Raises:
-        ValueError: Shapes that differ, values that are not finite, or points that coincide.
+        ValueError: shapes that differ, values that are not finite, or points that coincide.
     """
     src, dst = np.broadcast_arrays(np.asarray(src, np.float64), np.asarray(dst, np.float64))
     if src.ndim < 2 or src.shape[-1] != 2 or src.shape[-2] < 2:
@@ -65,7 +63,7 @@ def _complex(points: np.ndarray) -> np.ndarray:
 
 
 def align(image: np.ndarray, landmarks: np.ndarray, size: int = 112) -> np.ndarray:
-    """Warps a face so that its five landmarks fall on the ArcFace template.
+    """Returns a face, warped so that its five landmarks fall on the ArcFace template.
 
     Bilinear. What lies outside the image is black, as in the crops the published ArcFace networks
     were trained on. A face that shrinks by more than two is averaged down by a whole number first,
@@ -74,13 +72,13 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int = 112) -> np.ndarr
     Args:
         image: (H, W, 3) uint8.
         landmarks: (5, 2) x, y in pixels, in the order of `Detections.landmarks`.
-        size: Side of the square crop in pixels; the template scales with it.
+        size: side of the square crop in pixels; the template scales with it.
 
     Returns:
         (size, size, 3) uint8.
 
     Raises:
-        ValueError: Landmarks of another shape, not finite, or all at one point.
+        ValueError: landmarks of another shape, not finite, or all at one point.
     """
     landmarks = np.asarray(landmarks, np.float64)
     if landmarks.shape != (5, 2):
@@ -104,7 +102,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int = 112) -> np.ndarr
 def _source_region(
     matrix: np.ndarray, size: int, shrink: int, shape: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
-    """The part of the photo a crop is made of: left, top, right, bottom, within the photo.
+    """Returns the part of the photo that a crop is made of: left, top, right, bottom.
 
     OpenCV warps images of up to 32767 pixels a side only; a part of a larger one will do.
     """
@@ -121,7 +119,7 @@ def _source_region(
 
 
 def _region_to_photo(shape: tuple[int, ...], region: tuple[int, int, int, int]) -> np.ndarray:
-    """The (2, 3) map from pixel centres of the resized region to those of the photo."""
+    """Returns the (2, 3) map from pixel centres of the resized region to those of the photo."""
     left, top, right, bottom = region
     step_x, step_y = (right - left) / shape[1], (bottom - top) / shape[0]
     return np.array(
@@ -138,20 +136,20 @@ def crop(
     margin: float = 0.0,
     size: int | tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Cuts out a box with a margin, as FaceNet's dataset alignment does.
+    """Returns a box cut out with a margin, as FaceNet's dataset alignment does.
 
     Args:
         image: (H, W, 3) uint8.
         box: (4,) xyxy, pixels.
-        margin: What is added to the width and to the height in all, half at each end, as a fraction
+        margin: what is added to the width and to the height in all, half at each end, as a fraction
             of the box's longer side. The cut stops at the border of the image.
-        size: Resizes to this side, or (height, width); the ratio is not kept. None: as cut.
+        size: resizes to this side, or (height, width); the ratio is not kept. None: as cut.
 
     Returns:
         (h, w, 3) uint8, a copy.
 
     Raises:
-        ValueError: The box is empty, not finite, or outside the image.
+        ValueError: the box is empty, not finite, or outside the image.
     """
     box = np.asarray(box, np.float64)
     if box.shape != (4,) or not np.isfinite(box).all():
@@ -165,4 +163,4 @@ def crop(
     face = image[top:bottom, left:right]
     if size is None:
         return face.copy()
-    return resize(face, (size, size) if np.ndim(size) == 0 else size)
+    return resize(face, (size, size) if isinstance(size, int | np.integer) else size)

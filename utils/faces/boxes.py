@@ -1,19 +1,17 @@
 """Geometry of axis-aligned boxes: xyxy, continuous coordinates (a box from 0 to 2 is 2 wide)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """Areas of boxes (..., 4) xyxy -> (...); 0 where a box has no width or height."""
+    """Returns the areas (...) of boxes (..., 4) xyxy; 0 where a box has no width or height."""
     boxes = np.asarray(boxes)
     width = np.maximum(boxes[..., 2] - boxes[..., 0], 0)
     return width * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
 
 
 def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Shared areas of every pair.
+    """Returns the shared area of every pair.
 
     Args:
         a: (A, 4) xyxy.
@@ -30,15 +28,17 @@ def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared
 
 
-def _overlap(a_low: np.ndarray, a_high: np.ndarray, b_low: np.ndarray, b_high: np.ndarray):
-    """Shared lengths (A, B) of A and B intervals."""
+def _overlap(
+    a_low: np.ndarray, a_high: np.ndarray, b_low: np.ndarray, b_high: np.ndarray
+) -> np.ndarray:
+    """Returns the shared lengths (A, B) of A and B intervals."""
     length = np.minimum(a_high[:, None], b_high)
     length -= np.maximum(a_low[:, None], b_low)
     return np.maximum(length, 0, out=length)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair.
+    """Returns the intersection over union of every pair.
 
     See also `utils.detection.matching`, the same in TensorFlow within the training's graph, and
     `utils.evaluation.widerface_metrics.overlaps`, in whole pixels as WIDER FACE's own tool counts them.
@@ -58,7 +58,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def clip(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Moves corners that lie outside an image onto its border.
+    """Returns boxes whose corners outside an image are moved onto its border.
 
     Args:
         boxes: (..., 4) xyxy, pixels.
@@ -72,12 +72,12 @@ def clip(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def center_size(boxes: np.ndarray) -> np.ndarray:
-    """Turns (..., 4) x1, y1, x2, y2 into centre x, centre y, width, height."""
+    """Returns centre x, centre y, width, height (..., 4) of boxes (..., 4) xyxy."""
     low, high = boxes[..., :2], boxes[..., 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=-1)
 
 
 def corners(boxes: np.ndarray) -> np.ndarray:
-    """Turns (..., 4) centre x, centre y, width, height into x1, y1, x2, y2."""
+    """Returns boxes (..., 4) xyxy from their centre x, centre y, width, height (..., 4)."""
     center, half = boxes[..., :2], boxes[..., 2:] / 2
     return np.concatenate([center - half, center + half], axis=-1)

@@ -32,7 +32,7 @@ class Detections:
     scores: np.ndarray
     landmarks: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Makes the arrays float32 and checks their shapes."""
         for name in ("boxes", "scores", "landmarks"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float32))

@@ -87,7 +87,7 @@ def read_ahead(
 ) -> Iterator[Photo]:
     """Yields a Photo of each source, in order, while threads read up to `ahead` more."""
 
-    def load(source) -> Photo:
+    def load(source: Any) -> Photo:
         try:
             return Photo(source, read(source))
         except ImageError as error:
@@ -133,7 +133,7 @@ def cut_faces(photos: list[Photo], align: Callable, choose: Callable | None = No
     """
     choose = choose or central_face
     for photo in photos:
-        if len(photo.faces):
+        if photo.faces and photo.image is not None:
             index = choose(photo.faces, photo.image.shape[:2])
             photo.crop = align(photo.image, photo.faces.landmarks[index])
 

@@ -6,7 +6,7 @@ Python values and the bytes of NumPy arrays; any other name is refused before an
 
 import pickle
 from collections.abc import Collection
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -32,7 +32,10 @@ class Array:
         data: bytes of the elements, or the list of the objects.
     """
 
-    code, data, shape, order = "", b"", (), "C"
+    code: str = ""
+    data: bytes | list = b""
+    shape: tuple[int, ...] = ()
+    order: Literal["C", "F"] = "C"
 
     def __setstate__(self, state: tuple) -> None:
         """Takes NumPy's (version, shape, dtype, Fortran order, bytes or objects)."""

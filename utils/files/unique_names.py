@@ -1,4 +1,4 @@
-"""Names for results that must not overwrite each other."""
+"""Makes names unique, so that results do not overwrite each other."""
 
 
 class UniqueNames:
@@ -10,7 +10,7 @@ class UniqueNames:
         ("a", "b", "a_2")
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Starts with all names free."""
         self._taken: set[str] = set()
 

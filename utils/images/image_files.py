@@ -1,4 +1,4 @@
-"""Image files and arrays: reading into RGB uint8, saving, listing, resizing and letterboxing."""
+"""Reads any picture as RGB uint8, saves pictures, lists image files."""
 
 import io
 import os
@@ -40,7 +40,7 @@ _DECODER_ERRORS = (
 
 
 class ImageError(ValueError):
-    """An image that cannot be read, used or written; the message names it."""
+    """An image cannot be read, used or written; the message names it."""
 
 
 # EXIF orientation -> the same turn as array views (TIFF 6.0, tag 274).
@@ -56,20 +56,20 @@ _TURNS = {
 
 
 def read_image(source: ImageSource) -> np.ndarray:
-    """Reads any picture as RGB.
+    """Returns any picture as RGB.
 
     The EXIF orientation is applied. Transparency is laid over white. 16-bit values are divided by
     257, so 65535 becomes 255. An animation gives its current (a file: its first) frame.
 
     Args:
-        source: A path, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in
+        source: a path, a Pillow image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in
             RGB order of dtype uint8, uint16 or bool.
 
     Returns:
         (H, W, 3) uint8, RGB, contiguous. An array that is so already is returned as it is.
 
     Raises:
-        ImageError: The source is missing, a folder, empty, damaged, cut short, not an image, of no
+        ImageError: the source is missing, a folder, empty, damaged, cut short, not an image, of no
             pixels or of more than `MAX_PIXELS`, or an array of another dtype or shape.
     """
     if isinstance(source, np.ndarray):
@@ -154,7 +154,7 @@ def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _sixteen_bits(values: np.ndarray, name: str) -> np.ndarray:
-    """Narrows Pillow's 32-bit "I" mode, which holds 16-bit files too, to uint16."""
+    """Returns values of Pillow's 32-bit mode "I", which holds 16-bit files too, as uint16."""
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(f"{name}: 32-bit pixels; save it as an 8-bit or 16-bit image")
     return values.astype(np.uint16)
@@ -194,7 +194,7 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged."""
+    """Returns the EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged."""
     try:
         return image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODER_ERRORS:
@@ -212,11 +212,11 @@ def save_image(path: str | os.PathLike, image: np.ndarray) -> None:
     The file appears whole or not at all: it is written beside its place and then renamed.
 
     Args:
-        path: Where to write.
-        image: As for `read_image`.
+        path: where to write.
+        image: as for `read_image`.
 
     Raises:
-        ImageError: The ending is another one, or the image or folder cannot be written.
+        ImageError: the ending is another one, or the image or folder cannot be written.
     """
     path = Path(path)
     formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
@@ -231,16 +231,16 @@ def save_image(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
-    """Finds the image files below a folder by their endings (`IMAGE_SUFFIXES`, any case).
+    """Returns the image files below a folder, told by their endings (`IMAGE_SUFFIXES`, any case).
 
     Args:
-        folder: Searched with its subfolders; hidden files and folders (".name") are skipped.
+        folder: searched with its subfolders; hidden files and folders (".name") are skipped.
 
     Returns:
         Sorted paths, each starting with `folder`.
 
     Raises:
-        ImageError: There is no such folder.
+        ImageError: there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():

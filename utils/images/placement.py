@@ -12,7 +12,7 @@ Fill = int | Sequence[int]
 
 
 def resize(image: np.ndarray, size: Size) -> np.ndarray:
-    """Resizes to an exact size, without aliasing.
+    """Returns an image resized to an exact size, without aliasing.
 
     A side that shrinks is averaged over pixel areas, then a side that grows is interpolated with
     cubics (both by OpenCV).
@@ -70,7 +70,7 @@ class Letterbox:
     top: float = 0.0
 
     def apply(self, points: np.ndarray) -> np.ndarray:
-        """Maps points of the original image onto the canvas.
+        """Returns points of the original image on the canvas.
 
         Args:
             points: (..., 2K) in pixels, x and y in turn on the last axis: points (..., 2), xyxy
@@ -83,7 +83,7 @@ class Letterbox:
         return (pairs * self._scale + self._offset).astype(np.float32).reshape(shape)
 
     def invert(self, points: np.ndarray) -> np.ndarray:
-        """Maps points of the canvas back to the original image; shapes as in `apply`."""
+        """Returns points of the canvas in the original image; shapes as in `apply`."""
         pairs, shape = self._pairs(points)
         return ((pairs - self._offset) / self._scale).astype(np.float32).reshape(shape)
 
@@ -102,7 +102,7 @@ class Letterbox:
 
 
 def _fitted(shape: Sequence[int], size: Size) -> Size:
-    """The largest (height, width) within `size` of the ratio of `shape`, at least one pixel.
+    """Returns the largest (height, width) within `size` of the ratio of `shape`, at least one pixel.
 
     Whole-number arithmetic of floor(side * scale): floating point loses a pixel on some sizes.
     """
@@ -120,7 +120,7 @@ def letterbox(
     Args:
         image: (H, W, 3) uint8.
         size: (height, width) of the canvas in pixels.
-        fill: Colour of the bars, a grey level or RGB, 0 to 255.
+        fill: colour of the bars, a grey level or RGB, 0 to 255.
         resample: "bicubic" (Pillow's, antialiased: FaceNet and ArcFace), "linear" (OpenCV's, not
             antialiased: RetinaFace) or "auto" (as `resize`).
 
@@ -143,14 +143,14 @@ def fit_within(
 
     Args:
         image: (H, W, 3) uint8.
-        limit: Longest side, or (height, width), in pixels.
-        resample: As for `letterbox`.
-        enlarge: Whether a smaller image grows to the limit too; else it is returned as it is.
+        limit: longest side, or (height, width), in pixels.
+        resample: as for `letterbox`.
+        enlarge: whether a smaller image grows to the limit too; else it is returned as it is.
 
     Returns:
         The image (h, w, 3) uint8 and the `Letterbox` (left and top are 0) to map points.
     """
-    size = (limit, limit) if np.ndim(limit) == 0 else limit
+    size = (limit, limit) if isinstance(limit, int | np.integer) else limit
     inner = _fitted(image.shape, size)
     if not enlarge and max(inner[0] / image.shape[0], inner[1] / image.shape[1]) > 1:
         inner = image.shape[:2]
@@ -168,10 +168,10 @@ def pad_to_multiple(
 
     Args:
         image: (H, W, 3) uint8.
-        multiple: In pixels.
-        fill: Colour of the padding, a grey level or RGB, 0 to 255.
-        top: Rows of padding above; what is missing after that goes below.
-        left: Columns of padding on the left; what is missing after that goes to the right.
+        multiple: in pixels.
+        fill: colour of the padding, a grey level or RGB, 0 to 255.
+        top: rows of padding above; what is missing after that goes below.
+        left: columns of padding on the left; what is missing after that goes to the right.
 
     Returns:
         The padded image, uint8; the image itself when nothing is missing.
@@ -180,7 +180,7 @@ def pad_to_multiple(
     bottom, right = -height % multiple, -width % multiple
     if not (top or left or bottom or right):
         return image
-    colour = (fill,) * 3 if np.ndim(fill) == 0 else tuple(fill)
+    colour = (fill,) * 3 if isinstance(fill, int | np.integer) else tuple(fill)
     return cv2.copyMakeBorder(
         image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(*colour, 0)
     )

@@ -6,13 +6,15 @@ python -m utils.weights download NAME [--folder model_data]
 """
 
 import argparse
-import sys
+import os
+from collections.abc import Sequence
 
-from utils.weights.loading import build_network, save_weights
+from utils.weights.loading import LoadReport, build_network, save_weights
+from utils.weights.location import SHIPPED
 from utils.weights.weight_files import read_weight_file
 
 
-def inspect(path):
+def inspect(path: str | os.PathLike) -> str:
     """Returns a text: format, network, tensors and weights of a file, layer by layer."""
     source = read_weight_file(path)
     lines = [f"{name}: {', '.join(str(a.shape) for a in v)}" for name, v in source.layers.items()]
@@ -25,7 +27,7 @@ def inspect(path):
     return "\n".join(lines)
 
 
-def convert(source_path, target_path):
+def convert(source_path: str | os.PathLike, target_path: str | os.PathLike) -> LoadReport:
     """Rewrites a weight file of any format as .weights.h5; returns the LoadReport."""
     source = read_weight_file(source_path)
     model, report = build_network(source)
@@ -35,8 +37,8 @@ def convert(source_path, target_path):
     return report
 
 
-def main(argv=None):
-    """Runs the command line; returns nothing, prints the outcome."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line and prints the outcome."""
     parser = argparse.ArgumentParser(prog="python -m utils.weights", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("inspect", help="list the tensors of a weight file")
@@ -46,7 +48,7 @@ def main(argv=None):
     command.add_argument("target")
     command = commands.add_parser("download", help="fetch a published weight file")
     command.add_argument("name", help="'list' shows the names")
-    command.add_argument("--folder", default="model_data")
+    command.add_argument("--folder", default=str(SHIPPED))
     arguments = parser.parse_args(argv)
     if arguments.command == "inspect":
         print(inspect(arguments.file))
@@ -61,4 +63,4 @@ def main(argv=None):
 if __name__ == "__main__":
     from utils.settings.command_line import run
 
-    sys.exit(run(main))
+    run(main)

@@ -1,4 +1,4 @@
-"""What is known of a network's weights, in a JSON file beside them."""
+"""The card of weights: a JSON file beside them that says what is known of them."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def model_identity(
     detector_model_path: str | os.PathLike | None = None,
     letterbox_image: bool = True,
 ) -> dict[str, Any]:
-    """Names all that decides an embedding of a photo, but for how sure the detector must be.
+    """Returns all that decides the embedding of a photo, but for the detector's own settings.
 
     Args:
         model_path: weights of the recognition network.
@@ -81,8 +81,8 @@ def model_identity(
     Raises:
         FileNotFoundError: no weights there.
     """
-    crop = {"letterbox_image": bool(letterbox_image)}
-    if detector is not None:
+    crop: dict[str, Any] = {"letterbox_image": bool(letterbox_image)}
+    if detector is not None and detector_model_path is not None:
         weights = weights_digest(detector_model_path)
         crop = {"detector": detector, "detector_weights": weights, "alignment": ALIGNMENT}
     return {
@@ -95,7 +95,7 @@ def model_identity(
 
 
 def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """Says in what two identities differ, "weights 3f2a.. there, 91bc.. here"; "" if in nothing."""
+    """Returns how two identities differ, as "weights 3f2a.. there, 91bc.. here"; "" if they do not."""
     keys = [key for key in {**stored, **given} if stored.get(key) != given.get(key)]
     texts = [f"{key} {_short(stored, key)} there, {_short(given, key)} here" for key in keys]
     return "; ".join(texts)

@@ -91,6 +91,7 @@ def _fetch_patiently(
     fetch: Callable[[], None], entry: PublishedWeights, attempts: int, pause: float
 ) -> None:
     """Fetches, again after a pause where the connection broke or the server was busy."""
+    broken: object = None
     for attempt in range(attempts):
         if attempt:
             time.sleep(pause * 2 ** (attempt - 1))
@@ -102,7 +103,7 @@ def _fetch_patiently(
             if error.code not in _TRY_AGAIN:
                 raise DownloadError(f"{entry.url}: {broken}; see {entry.page}") from error
         except _BROKEN as error:
-            broken = getattr(error, "reason", error)
+            broken = error.reason if isinstance(error, urllib.error.URLError) else error
             if isinstance(broken, socket.gaierror):
                 reason = "no network, or the server's name is not known"
                 raise DownloadError(f"{entry.url}: {reason}") from error
@@ -113,7 +114,7 @@ def _fetch(entry: PublishedWeights, path: Path, progress: bool, timeout: float) 
     """Writes what the server sends to `path`; ConnectionError if it ends too early."""
     from tqdm import tqdm
 
-    request = urllib.request.Request(entry.url, headers=_HEADERS)
+    request = urllib.request.Request(str(entry.url), headers=_HEADERS)
     with urllib.request.urlopen(request, timeout=timeout) as response, open(path, "wb") as file:
         if response.headers.get_content_type() == "text/html":
             raise DownloadError(

@@ -4,9 +4,16 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from utils.files.atomic_file import replacing
 from utils.weights.weight_files import INFO_ATTRIBUTE, WeightFile, read_weight_file
+
+if TYPE_CHECKING:
+    import keras
 
 # Keras class name -> the name that Keras 2 counted its layers with
 _AUTOMATIC = {
@@ -35,7 +42,7 @@ class LoadReport:
     skipped: tuple[str, ...]
     unused: tuple[str, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{len(self.loaded)} tensors loaded ({self.format})"
         for word, names in (("skipped", self.skipped), ("unused", self.unused)):
             if names:
@@ -44,7 +51,9 @@ class LoadReport:
         return text
 
 
-def load_weights(model, path, skip_mismatch=False):
+def load_weights(
+    model: "keras.Model", path: str | os.PathLike | WeightFile, skip_mismatch: bool = False
+) -> LoadReport:
     """Sets the weights of a model of nets/ from a file of any supported format.
 
     Layers are matched by name; automatic names of Keras 2 (conv2d_7) by the order of creation
@@ -93,7 +102,15 @@ def load_weights(model, path, skip_mismatch=False):
     return LoadReport(source.format, tuple(n for n, _, _ in matched), tuple(skipped), unused)
 
 
-def _mismatch(model, source, name, weight, arrays, array):
+def _mismatch(
+    model: "keras.Model",
+    source: WeightFile,
+    name: str,
+    weight: "keras.Variable",
+    arrays: Sequence[np.ndarray],
+    array: np.ndarray | None,
+) -> str:
+    """Returns the message about a weight of the model that the file has not, or not so."""
     wanted = tuple(weight.shape)
     network = source.network()
     hint = f"; the file holds {network} weights" if network not in (None, model.name) else ""
@@ -109,31 +126,33 @@ def _mismatch(model, source, name, weight, arrays, array):
     )
 
 
-def _name_automatic(model, layers):
-    """Renames automatic Keras 2 names to the model's: both sides in order of creation, by class."""
+def _name_automatic(
+    model: "keras.Model", layers: Mapping[str, list[np.ndarray]]
+) -> dict[str, list[np.ndarray]]:
+    """Returns the layers with automatic Keras 2 names changed to the model's, by class and order of creation."""
     from nets.retinaface import PUBLISHED_ORDER
 
     own = {layer.name for layer in model.layers}
-    counted = {}
+    counted: dict[str, list[tuple[int, str]]] = {}
     for name in layers:
         match = _COUNTED.fullmatch(name)
         if match and name not in own:
             counted.setdefault(match[1], []).append((int(match[2] or 0), name))
     order = {name: i for i, name in enumerate(PUBLISHED_ORDER)}
-    waiting = {}
+    waiting: dict[str, list[tuple[int, str]]] = {}
     for position, layer in enumerate(model.layers):
         kind = _AUTOMATIC.get(type(layer).__name__)
         if kind and layer.weights and layer.name not in layers:
             created = order.get(layer.name, position)
             waiting.setdefault(kind, []).append((created, layer.name))
-    renamed = {}
+    renamed: dict[str, str] = {}
     for kind, targets in waiting.items():
         sources = sorted(counted.get(kind, []))
         renamed |= {s: t for (_, s), (_, t) in zip(sources, sorted(targets), strict=False)}
     return {renamed.get(name, name): arrays for name, arrays in layers.items()}
 
 
-def save_weights(model, path, **info):
+def save_weights(model: "keras.Model", path: str | os.PathLike, **info: Any) -> None:
     """Writes a model's weights to a .weights.h5 file, whole or not at all.
 
     Args:
@@ -155,8 +174,8 @@ def save_weights(model, path, **info):
             file.attrs[INFO_ATTRIBUTE] = json.dumps(info, ensure_ascii=False)
 
 
-def build_network(source):
-    """Builds and fills the recognition network or RetinaFace that a weight file was made for.
+def build_network(source: WeightFile) -> "tuple[keras.Model, LoadReport]":
+    """Returns the recognition network or RetinaFace that a weight file was made for, filled.
 
     Args:
         source: a WeightFile.

@@ -8,6 +8,7 @@ research.
 
 import dataclasses
 import difflib
+from typing import Any
 
 CONFIRMED = "address from the project's own page"
 DERIVED = "file named on the project's page; address from the place of the file in its repository"
@@ -48,25 +49,36 @@ _GITHUB = "https://github.com"
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 
-def _release(name, repository, published, backbone, about, file_name=None, tag="v1.0", **known):
+def _release(
+    name: str,
+    repository: str,
+    published: str,
+    backbone: str,
+    about: str,
+    file_name: str | None = None,
+    tag: str = "v1.0",
+    **known: Any,
+) -> PublishedWeights:
     page = f"{_GITHUB}/{repository}"
     url = f"{page}/releases/download/{tag}/{published}"
     return PublishedWeights(name, url, backbone, file_name or published, page, about, **known)
 
 
-def _facenet(name, backbone, accuracy):
+def _facenet(name: str, backbone: str, accuracy: str) -> PublishedWeights:
     about = f"FaceNet 128-D, CASIA-WebFace, 160x160, LFW {accuracy} %"
     return _release(name, "bubbliiiing/facenet-keras", f"{name}.h5", backbone, about)
 
 
-def _arcface(backbone, accuracy, ending, repository, suffix=""):
+def _arcface(
+    backbone: str, accuracy: str, ending: str, repository: str, suffix: str = ""
+) -> PublishedWeights:
     name = f"{backbone}{suffix}"
     about = f"ArcFace, CASIA-WebFace, 112x112, LFW {accuracy} %"
     published = f"{backbone}.{ending}"
     return _release(name, repository, published, backbone, about, f"{name}.{ending}")
 
 
-def _inception_512(name, published, dataset, accuracy):
+def _inception_512(name: str, published: str, dataset: str, accuracy: str) -> PublishedWeights:
     return _release(
         name,
         "timesler/facenet-pytorch",
@@ -78,7 +90,7 @@ def _inception_512(name, published, dataset, accuracy):
     )
 
 
-def _retinaface_mobilenet(name, repository, commit, note):
+def _retinaface_mobilenet(name: str, repository: str, commit: str, note: str) -> PublishedWeights:
     page = f"{_GITHUB}/{repository}"
     return PublishedWeights(
         name,
@@ -91,7 +103,7 @@ def _retinaface_mobilenet(name, repository, commit, note):
     )
 
 
-def _det(number, network, size, sha256):
+def _det(number: int, network: str, size: int, sha256: str) -> PublishedWeights:
     file_name = f"det{number}.npy"
     page = f"{_GITHUB}/davidsandberg/facenet"
     commit = "e9d4e8eca95829e5607236fa30a0556b40813f62"

@@ -1,6 +1,7 @@
 """State-dict keys of the published PyTorch networks -> layers of nets/, in Keras layout."""
 
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,7 +30,7 @@ _INCEPTION_BRANCHES = {
 }
 
 
-def _mobilefacenet(module):
+def _mobilefacenet(module: str) -> str:
     renamed = {"prelu": "sep_prelu", "GDC_dw": "gdc_dw", "GDC_bn": "gdc_dw_bn"}
     renamed |= {"features": "linear", "last_bn": "embedding"}
     if module in renamed or "." not in module:
@@ -39,7 +40,7 @@ def _mobilefacenet(module):
     return path.replace(".project", "_project") + ("" if part == "conv" else f"_{part}")
 
 
-def _arcface_mobilenet(module):
+def _arcface_mobilenet(module: str) -> str:
     match = re.fullmatch(r"stage(\d)\.(\d+)\.(\d)", module)
     if not match:
         return {"prelu": "sep_prelu"}.get(module, module)
@@ -51,7 +52,7 @@ def _arcface_mobilenet(module):
     return name.format(number)
 
 
-def _iresnet(module):
+def _iresnet(module: str) -> str:
     match = re.fullmatch(r"layer(\d)\.(\d+)\.(.+)", module)
     if not match:
         stem = {"bn1": "bn_conv1", "prelu": "conv1_prelu", "fc": "linear"}
@@ -60,7 +61,7 @@ def _iresnet(module):
     return _IRESNET_PARTS[part].format(f"{int(stage) + 1}{chr(ord('a') + int(block))}")
 
 
-def _inception(module):
+def _inception(module: str) -> str:
     module = module.removesuffix(".conv")
     norm = "_BatchNorm" if module.endswith(".bn") else ""
     module = module.removesuffix(".bn")
@@ -89,8 +90,10 @@ _NETWORKS = (
 _HEADS = ("head", "logits")
 
 
-def to_keras(state):
-    """Renames and lays out a state dict.
+def to_keras(
+    state: Mapping[str, np.ndarray],
+) -> tuple[dict[str, list[np.ndarray]], tuple[str, ...]]:
+    """Returns the weights of a state dict under the names, and in the layout, of nets/.
 
     Args:
         state: {key: array}, as in the published files; "module." and "arcface." prefixes are
@@ -104,7 +107,8 @@ def to_keras(state):
     Raises:
         ValueError: keys of no known network.
     """
-    modules, ignored = {}, []
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    ignored = []
     for key, array in state.items():
         path, _, kind = re.sub(r"^(module\.|arcface\.)+", "", key).rpartition(".")
         if kind == "num_batches_tracked" or path.split(".")[0] in _HEADS or not path:
@@ -128,16 +132,16 @@ def to_keras(state):
     return layers, tuple(ignored)
 
 
-def _to_layer(arrays):
+def _to_layer(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     weight, bias = arrays["weight"], arrays.get("bias")
     if "running_mean" in arrays:
-        return [weight, bias, arrays["running_mean"], arrays["running_var"]]
+        return [weight, arrays["bias"], arrays["running_mean"], arrays["running_var"]]
     if weight.ndim == 1:  # PReLU
         return [weight.reshape(1, 1, -1)]
     return [_to_kernel(weight)] + ([] if bias is None else [bias])
 
 
-def _to_kernel(weight):
+def _to_kernel(weight: np.ndarray) -> np.ndarray:
     if weight.ndim == 4:
         depthwise = weight.shape[1] == 1
         return np.transpose(weight, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
@@ -147,7 +151,7 @@ def _to_kernel(weight):
     return weight.T
 
 
-def _fold_gamma(layers):
+def _fold_gamma(layers: Mapping[str, list[np.ndarray]]) -> None:
     """Moves gamma into the kernel: the TensorFlow network's normalisation has none.
 
     gamma * (k x - m) / s + b = ((gamma k) x - gamma m) / s + b.

@@ -7,11 +7,14 @@ import re
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.weights import tf1_names, torch_names
+
+if TYPE_CHECKING:
+    import h5py
 
 INFO_ATTRIBUTE = "faces"  # attribute of our own files: JSON of how to build the network
 
@@ -34,7 +37,7 @@ class WeightFile:
     format: str
     layers: dict[str, list[np.ndarray]]
     ignored: tuple[str, ...] = ()
-    info: dict = dataclasses.field(default_factory=dict)
+    info: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def network(self) -> str | None:
         """Returns the name of the network the weights are of, or None where it cannot be told.
@@ -64,14 +67,15 @@ class WeightFile:
             ValueError: the weights are of another network, or nobody says of which.
         """
         found = self.network()
-        if found is None and given is None:
+        network = given or found
+        if network is None:
             raise ValueError(
                 f"{self.path}: cannot tell which network these weights are of; set backbone"
             )
-        if found not in (None, given or found) or (given or found) not in names:
+        if found not in (None, network) or network not in names:
             wanted = given or f"those of {' or '.join(names)}"
             raise ValueError(f"{self.path}: the file holds {found} weights, not {wanted}")
-        return given or found
+        return network
 
     def build_settings(self) -> dict[str, Any]:
         """Returns the settings of `nets.facenet.facenet` that fit the weights, and normalization.
@@ -79,7 +83,7 @@ class WeightFile:
         Keys: embedding_size (D), symmetric (padding of PyTorch) and, where the format implies one
         that is not the backbone's own, normalization.
         """
-        settings = {"symmetric": self.format == "torch"}
+        settings: dict[str, Any] = {"symmetric": self.format == "torch"}
         if "embedding_size" not in self.info:
             from nets.backbones import BACKBONES
 
@@ -91,7 +95,7 @@ class WeightFile:
 
 
 def read_weight_file(path: str | os.PathLike) -> WeightFile:
-    """Reads any supported weight file, told apart by content.
+    """Returns the content of any supported weight file; formats are told apart by content.
 
     Args:
         path: a file, or the prefix of a TensorFlow 1 checkpoint (its .index, .meta or .data file
@@ -127,7 +131,7 @@ def read_weight_file(path: str | os.PathLike) -> WeightFile:
     )
 
 
-def _read_hdf5(path):
+def _read_hdf5(path: str) -> WeightFile:
     import h5py
 
     try:
@@ -143,11 +147,11 @@ def _read_hdf5(path):
     raise ValueError(f"{path}: an HDF5 file without Keras weights")
 
 
-def _text(name):
+def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _keras2_layers(root):
+def _keras2_layers(root: "h5py.Group") -> dict[str, list[np.ndarray]]:
     layers = {}
     for name in map(_text, root.attrs["layer_names"]):
         group = root[name]
@@ -157,7 +161,7 @@ def _keras2_layers(root):
     return layers
 
 
-def _keras3_layers(root):
+def _keras3_layers(root: "h5py.Group") -> dict[str, list[np.ndarray]]:
     layers = {}
     for group in root.values():
         variables = group.get("vars")
@@ -167,7 +171,7 @@ def _keras3_layers(root):
     return layers
 
 
-def _read_torch(path):
+def _read_torch(path: str) -> WeightFile:
     try:
         with zipfile.ZipFile(path) as archive:
             whole_model = "config.json" in archive.namelist()
@@ -199,7 +203,7 @@ def _read_torch(path):
     return WeightFile(path, "torch", layers, ignored)
 
 
-def _read_tf1(prefix):
+def _read_tf1(prefix: str) -> WeightFile:
     import tensorflow as tf
 
     try:
@@ -212,7 +216,7 @@ def _read_tf1(prefix):
     return WeightFile(prefix, "tf1", tf1_names.to_keras(arrays), ignored)
 
 
-def _read_mtcnn(path):
+def _read_mtcnn(path: str) -> WeightFile:
     from utils.weights.mtcnn_npy import read_det_npy
 
     layers = {name: list(weights.values()) for name, weights in read_det_npy(Path(path)).items()}
