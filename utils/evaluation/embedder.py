@@ -1,6 +1,6 @@
 """Embeds the main face of each image once; embeddings that a cache holds need no network.
 
-The main face is large and near the centre (`utils.faces.choice.central_face`); it is warped by its
+The main face is large and near the centre (`utils.faces.choice.weighted_face`); it is warped by its
 landmarks. Where no face is found, the middle of the image is taken for it.
 """
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedding_cache import EmbeddingCache
+from utils.faces.choice import weighted_face
 from utils.faces.detections import Detections
 from utils.faces.photo_stream import Photo, cut_faces, detect_faces, face_stream
 from utils.files.cache import cache_folder
@@ -198,7 +199,7 @@ class CachedEmbedder:
     def _cut(self, photos: list[Photo]) -> None:
         recogniser = self._recogniser()
         if self._detector:
-            cut_faces(photos, recogniser.align)
+            cut_faces(photos, recogniser.align, weighted_face)
         for photo in photos:
             if photo.crop is None:
                 face = middle(photo.image) if self._detector else photo.image

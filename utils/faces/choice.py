@@ -3,8 +3,8 @@
 | function | rule | used for |
 |---|---|---|
 | `largest_face` | largest box | photos of a gallery, two photos that are compared |
-| `central_face` | FaceNet's: area minus 2 x squared distance from the centre | LFW and other sets of portraits |
-| `weighted_face` | area, less towards the corners | datasets of photos of any size |
+| `central_face` | FaceNet's: area minus 2 x squared distance from the centre | to compare; `cut_faces` without a rule |
+| `weighted_face` | area, less towards the corners | aligning datasets, LFW and other sets of pairs |
 """
 
 from typing import TYPE_CHECKING

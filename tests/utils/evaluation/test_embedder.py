@@ -152,6 +152,15 @@ def test_other_settings_are_not_taken_from_the_cache(lab, tmp_path, other, built
     assert lab.built == built
 
 
+def test_of_several_faces_the_large_one_near_the_centre_is_taken(lab):
+    boxes = [[290, 190, 310, 210], [25, 25, 175, 175]]  # FaceNet's rule would take the small one
+    landmarks = np.stack([np.full((5, 2), 7), np.full((5, 2), 9)])
+    lab.detector.faces = lambda _: Detections(boxes, [0.9, 0.8], landmarks)
+    found = lab.embedder().embed([encoded(np.zeros((400, 600, 3), np.uint8))])
+    assert found.faces.tolist() == [2]
+    assert lab.recogniser.crops[0].shape[1] == 9
+
+
 def test_without_a_detector_the_whole_image_is_the_face(lab, tmp_path):
     image = photo(1, 50)
     found = lab.embedder(detector_key=None).embed(write(tmp_path, [image]))
