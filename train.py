@@ -1,11 +1,19 @@
 """Trains any of the networks: recognition by one of eight losses, or the RetinaFace detector."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from utils.engine.devices import device_name
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import check, describe
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from utils.training.phases import Phase
 
 _defaults = {
     # What is trained:
@@ -98,7 +106,7 @@ _ranges = {
 }
 
 
-def main():
+def main() -> None:
     """Trains as the settings say."""
     settings = from_command_line(_defaults, __file__, __doc__, choices=_choices, ranges=_ranges)
     from utils.engine.devices import choose_strategy
@@ -108,7 +116,9 @@ def main():
     train(settings, strategy)
 
 
-def train(settings, strategy=None):
+def train(
+    settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None" = None
+) -> "keras.Model":
     """Runs the phases of a training; returns the trainer.
 
     Args:
@@ -153,19 +163,36 @@ def train(settings, strategy=None):
     return task.trainer
 
 
-def run_phase(task, settings, strategy, number, phase, epochs, resumed):
-    """Trains one phase; a resumed one first finishes its broken epoch."""
+def run_phase(
+    task: Any,
+    settings: Mapping[str, Any],
+    strategy: "tf.distribute.Strategy",
+    number: int,
+    phase: "Phase",
+    epochs: range,
+    resumed: tuple[Path, dict] | None,
+) -> None:
+    """Trains one phase; a resumed one first finishes its broken epoch.
+
+    Args:
+        task: what `build_task` returns.
+        settings: all keys of `_defaults`.
+        strategy: where the network is trained.
+        number: number of the phase, from 0.
+        phase: the phase.
+        epochs: its epochs, counted from 0.
+        resumed: what `newest_checkpoint` returns.
+
+    Raises:
+        ValueError: a batch is larger than an epoch, or the checkpoint does not fit.
+        TrainingStopped: a loss that is not a number.
+    """
     from utils.training.callbacks import create_callbacks
     from utils.training.checkpoints import restore
     from utils.training.optimizers import phase_optimizer
 
     batch_size = phase.batch_size or settings["batch_size"]
-    steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
-    if steps < 1:
-        raise ValueError(
-            f"batch_size {batch_size} is more than the {task.epoch_length} images of an epoch; "
-            "lower it"
-        )
+    steps = steps_of_epoch(task, settings, batch_size)
     trainer = task.trainer
     with strategy.scope():
         task.freeze(phase.frozen)
@@ -175,7 +202,7 @@ def run_phase(task, settings, strategy, number, phase, epochs, resumed):
     epoch, done = epochs.start, 0
     if resumed is not None and resumed[1]["phase"] == number:
         epoch, done = restore(resumed[0], trainer.state(), steps, batch_size)
-    # a broken epoch is finished first: `fit` wants epochs of one length
+    # A broken epoch is finished first, since `fit` wants epochs of one length.
     parts = [(epoch, epoch + 1, done)] if done else []
     parts.append((epoch + (1 if done else 0), epochs.stop, 0))
     for start, stop, skip in parts:
@@ -194,7 +221,18 @@ def run_phase(task, settings, strategy, number, phase, epochs, resumed):
             )
 
 
-def check_together(settings):
+def steps_of_epoch(task: Any, settings: Mapping[str, Any], batch_size: int) -> int:
+    """Returns the steps of an epoch; ValueError where a batch is larger than an epoch."""
+    steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
+    if steps < 1:
+        raise ValueError(
+            f"batch_size {batch_size} is more than the {task.epoch_length} images of an epoch; "
+            "lower it"
+        )
+    return steps
+
+
+def check_together(settings: Mapping[str, Any]) -> None:
     """Raises ValueError where settings do not go together, or would do nothing."""
     loss, shape = settings["loss"], settings["input_shape"]
     if shape is not None and (not isinstance(shape, list | tuple) or len(shape) < 2):
@@ -207,7 +245,7 @@ def check_together(settings):
         raise ValueError(f"embedding_size: loss {loss} takes that of the teacher; leave it out")
 
 
-def worker_folder(save_dir):
+def worker_folder(save_dir: str) -> str:
     """Returns the folder that this worker writes to; the first or only one has the user's."""
     from utils.engine.devices import worker_shard
 
@@ -215,7 +253,7 @@ def worker_folder(save_dir):
     return str(Path(save_dir) / f"worker-{number}") if number else save_dir
 
 
-def build_task(settings, strategy):
+def build_task(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy") -> Any:
     """Returns the task of training a recognition network, or RetinaFace."""
     if settings["loss"].startswith("retinaface"):
         from utils.training.detection_task import DetectionTask

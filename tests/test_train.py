@@ -30,9 +30,14 @@ def tiny(inputs, embedding_size, keep_probability, symmetric):
     return layers.Dense(embedding_size, name="linear")(x)
 
 
+def tiny_of(keep_probability, blocks=()):
+    shape, head, signature = (SIDE, SIDE, 3), ("linear",), ("conv1", "relu1")
+    return Backbone(tiny, shape, 8, "unit", head, signature, keep_probability, blocks)
+
+
 @pytest.fixture(autouse=True)
 def tiny_backbone(monkeypatch):
-    monkeypatch.setitem(BACKBONES, "tiny", Backbone(tiny, (SIDE, SIDE, 3), 8, "unit", 0.9))
+    monkeypatch.setitem(BACKBONES, "tiny", tiny_of(0.9))
     yield
     keras.config.set_dtype_policy("float32")
 
@@ -99,7 +104,7 @@ def test_distill_learns_the_teacher(faces, tmp_path):
 def test_distill_blocks_comes_near_the_teacher(faces, tmp_path, monkeypatch):
     from nets.facenet import facenet
 
-    cut = Backbone(tiny, (SIDE, SIDE, 3), 8, "unit", 1.0, ("relu1", "Prelogits"))
+    cut = tiny_of(1.0, ("relu1", "Prelogits"))
     monkeypatch.setitem(BACKBONES, "tiny", cut)
     teacher = facenet(backbone="tiny", embedding_size=4)
     save_weights(teacher, tmp_path / "t.weights.h5", embedding_size=4, symmetric=False)

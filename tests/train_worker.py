@@ -8,13 +8,13 @@ import sys
 import numpy as np
 
 import train
-from nets.backbones import BACKBONES, Backbone
-from tests.test_train import SIDE, settings, tiny
+from nets.backbones import BACKBONES
+from tests.test_train import settings, tiny_of
 from utils.engine.devices import choose_strategy, worker_shard
 
 
 def main():
-    BACKBONES["tiny"] = Backbone(tiny, (SIDE, SIDE, 3), 8, "unit", 1.0)
+    BACKBONES["tiny"] = tiny_of(1.0)
     annotations, folder = sys.argv[1:]
     chosen = {"loss": "softmax", "phases": ["all:3"], "checkpoint_steps": 0}
     trainer = train.train(settings(annotations, folder, **chosen), choose_strategy())

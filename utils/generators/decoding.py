@@ -21,21 +21,21 @@ _PLAIN_PNG = r"\CPNG\r\n\x1a\n\C{16}\x08[\x00\x02]\C*"
 
 
 def read_face(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Reads an image file and letterboxes it, as `utils.images.image_files` does.
+    """Returns an image file letterboxed, as `utils.images` reads and places it.
 
     Upright JPEGs and 8-bit grey or RGB PNGs are decoded by TensorFlow. Anything else (turned by
     EXIF, transparent, 16 bits, BMP, PGM, WebP...) goes through `utils.images.image_files.read_image` and the
     Python lock: correct, but slower.
 
     Args:
-        path: Scalar string.
+        path: scalar string.
         size: (height, width).
 
     Returns:
         (height, width, 3) uint8 RGB.
 
     Raises:
-        tf.errors.OpError: The file cannot be read; outside a graph also `ImageError`.
+        tf.errors.OpError: the file cannot be read; outside a graph also `ImageError`.
     """
     image = read_photo(path)
     fits = tf.reduce_all(tf.shape(image)[:2] == tf.constant(size))
@@ -44,14 +44,14 @@ def read_face(path: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def read_photo(path: tf.Tensor) -> tf.Tensor:
-    """Reads an image file at its own size, upright; as `read_face` otherwise."""
+    """Returns an image file at its own size, upright; otherwise as `read_face`."""
     data = tf.io.read_file(path)
     image = tf.cond(_is_plain(data), lambda: _decode(data), lambda: _read_in_python(path))
     return tf.ensure_shape(image, [None, None, 3])
 
 
 def _is_plain(data: tf.Tensor) -> tf.Tensor:
-    """Whether TensorFlow's decoder gives what `read_image` would."""
+    """Returns whether TensorFlow's decoder gives what `read_image` would."""
     head = tf.strings.substr(data, 0, _HEAD)
     upright = ~tf.strings.regex_full_match(head, _TURNED)
     return (tf.io.is_jpeg(data) & upright) | tf.strings.regex_full_match(head, _PLAIN_PNG)

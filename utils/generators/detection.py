@@ -1,7 +1,5 @@
 """tf.data pipelines that feed the training of RetinaFace."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -42,7 +40,7 @@ def detection_dataset(
     cfg: Mapping[str, Any] = cfg_mnet,
     mosaic: float = 0.0,
 ) -> tf.data.Dataset:
-    """An endless stream of augmented photos and their targets.
+    """Returns an endless stream of augmented photos and their targets.
 
     `seed` and the position in the stream decide which photo an element shows and how. Each run of
     len(items) positions is a fresh permutation, and `start` continues a stream exactly where
@@ -98,7 +96,7 @@ def validation_dataset(
     batch_size: int,
     cfg: Mapping[str, Any] = cfg_mnet,
 ) -> tf.data.Dataset:
-    """All photos once and in order, letterboxed at the top left of `image_size` over grey.
+    """Returns all photos once and in order, letterboxed at the top left of `image_size` over grey.
 
     Arguments, elements and errors are those of `detection_dataset`; `index` counts the items and
     the last batch may be smaller.

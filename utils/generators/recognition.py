@@ -9,7 +9,7 @@ from nets.normalization import normalize
 from utils.generators.decoding import read_face
 from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
 from utils.generators.pixel_changes import crop
-from utils.generators.positions import ENDLESS, Shard, ordered_images
+from utils.generators.positions import Shard, ordered_images
 from utils.generators.samplers import Sampler, sequential
 from utils.generators.skipped_images import file_tensors
 
@@ -24,15 +24,13 @@ def recognition_dataset(
     normalization: str = "symmetric",
     seed: int = 0,
     start: int = 0,
-    repeat: bool = True,
     shard: Shard = (0, 1),
     replicas: int = 1,
 ) -> tf.data.Dataset:
-    """Returns a stream of training batches, of which `seed` and the position decide everything.
+    """Returns an endless stream of training batches, of which `seed` and the position decide everything.
 
-    An image that cannot be read is left out, and the stream goes on with the next position, so
-    batches stay full: give each batch's `index` to a `SkippedImages`, which names the files. To
-    resume, start at the last `index` seen plus one.
+    An image that cannot be read is left out, and the next one takes its place: give each batch's
+    `index` to a `SkippedImages`, which names the files. To resume, start at the last `index` plus 1.
 
     Under several replicas of one machine, distribute the dataset (its batch is split). Under
     several workers, give each one its `shard` and the batch size of a worker; tf.data's own
@@ -49,10 +47,8 @@ def recognition_dataset(
         seed: of the augmentation.
         start: first position; a multiple of `sampler.group`, of `sampler.block` * workers under
             several workers.
-        repeat: whether the stream is endless; else it ends after an epoch of the sampler.
         shard: (this worker from 0, number of workers). Blocks of positions are dealt in turn.
-        replicas: parts that the batch will be split into. In each part, triplets are laid out as
-            all anchors, all positives, all negatives.
+        replicas: parts that the batch is split into, each all anchors, all positives, all negatives.
 
     Returns:
         Dataset of dict(image (B, h, w, 3) float32 normalised, label (B,) int32, index (B,) int64
@@ -65,7 +61,7 @@ def recognition_dataset(
     settings = find_augmentation(augmentation)
     files = file_tensors(paths, labels)
     _check_stream(batch_size, sampler, start, shard, replicas)
-    order = ordered_images(sampler, start, ENDLESS if repeat else sampler.epoch_length, shard)
+    order = ordered_images(sampler, start, shard=shard)
     faces = _read_faces(order, files, sampler.group, _with_margin(size, settings.crop))
     stream = tf.constant(seed, tf.int64)
 

@@ -30,7 +30,7 @@ class SkippedImages:
     def __init__(
         self, paths: Sequence[str], sampler: Sampler, start: int = 0, shard: Shard = (0, 1)
     ) -> None:
-        """Arguments are those the dataset was made with."""
+        """Takes the arguments that the dataset was made with."""
         self.dropped = 0
         self.files: dict[str, str] = {}
         self._paths = paths
@@ -66,7 +66,7 @@ class SkippedImages:
         )
 
     def summary(self) -> str:
-        """One line on what was left out, and one a file; empty if nothing was."""
+        """Returns a line on what was left out and a line for each file; "" where nothing was."""
         if not self.dropped:
             return ""
         names = [f"  {path}: {reason}" for path, reason in self.files.items()]
@@ -93,7 +93,7 @@ class SkippedImages:
 
 
 def check_files(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Finds files that are missing or empty, without opening any; for before a training.
+    """Returns the files that are missing or empty, found without opening any.
 
     Args:
         paths: (N,) file paths.
@@ -148,7 +148,7 @@ def check_some_readable(paths: Sequence[str], noun: str) -> None:
 
 
 def _why_unreadable(path: str) -> str:
-    """Why `read_face` fails on a file, or an empty string."""
+    """Returns why `read_face` fails on a file, or an empty string."""
     try:
         read_face(tf.constant(os.fsencode(path)), (1, 1))
         return ""

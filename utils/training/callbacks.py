@@ -1,9 +1,9 @@
-"""What happens around the steps of a training: progress, logs, checkpoints, evaluation, stops."""
+"""Keras callbacks around the steps of a training: progress, logs, checkpoints, stops."""
 
 import csv
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,25 @@ import keras
 
 from utils.files.atomic_file import replacing
 from utils.generators.samplers import ORDER_VERSION
+from utils.generators.skipped_images import SkippedImages
 from utils.training.checkpoints import list_checkpoints, save_checkpoint
 from utils.weights.loading import save_weights
 
 
 class TrainingStopped(ValueError):
-    """Training cannot go on; the message says why and what to do."""
+    """Raised where a training cannot go on; the message says why and what to do."""
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with the loss and images per second."""
+    """Shows a bar with the loss and the images per second."""
 
-    def __init__(self, steps, epochs, batch_size):
+    def __init__(self, steps: int, epochs: int, batch_size: int) -> None:
         """Takes the steps of an epoch, the last epoch and the images of a step."""
         super().__init__()
         self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
         self._bar = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Starts a new bar."""
         from tqdm import tqdm
 
@@ -36,8 +37,8 @@ class Progress(keras.callbacks.Callback):
         self._bar = tqdm(total=self.steps, desc=title, unit="step", dynamic_ncols=True)
         self._start, self._done = time.perf_counter(), 0
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Moves the bar; the first step, which compiles, is left out of the speed."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Moves the bar; the speed leaves out the first step, which compiles the network."""
         self._done += 1
         if self._done == 1:
             self._start = time.perf_counter()
@@ -46,7 +47,7 @@ class Progress(keras.callbacks.Callback):
         self._bar.set_postfix_str(f"loss {logs['loss']:.4f}, {rate:.1f} images/s", refresh=False)
         self._bar.update()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Closes the bar and prints the epoch's figures."""
         self._bar.close()
         figures = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
@@ -56,12 +57,12 @@ class Progress(keras.callbacks.Callback):
 class LossStop(keras.callbacks.Callback):
     """Stops at a loss that is not a number, and says how to go on."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         """Takes the folder of the checkpoints."""
         super().__init__()
         self._folder = folder
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Raises TrainingStopped if the loss is NaN or infinite."""
         if math.isfinite(logs["loss"]):
             return
@@ -74,8 +75,8 @@ class LossStop(keras.callbacks.Callback):
         )
 
 
-def read_losses(folder):
-    """Returns the rows of a folder's losses.csv, dicts of texts; none if there is no such file."""
+def read_losses(folder: str | Path) -> list[dict[str, str]]:
+    """Returns the rows of a folder's losses.csv as dicts; an empty list where there is no such file."""
     path = Path(folder) / "losses.csv"
     if not path.exists():
         return []
@@ -86,13 +87,13 @@ def read_losses(folder):
 class LossLog(keras.callbacks.Callback):
     """Keeps losses.csv, epoch_loss.txt, epoch_val_loss.txt and loss.png up to date."""
 
-    def __init__(self, folder):
-        """Takes the folder of the logs; its rows are kept up to where training resumes."""
+    def __init__(self, folder: str | Path) -> None:
+        """Takes the folder of the logs; rows of earlier epochs are kept when training resumes."""
         super().__init__()
         self.path = Path(folder) / "losses.csv"
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Adds a row; rewrites the files whole."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Adds a row for the epoch and writes the files anew."""
         rows = [row for row in read_losses(self.path.parent) if int(row["epoch"]) <= epoch]
         rate = float(self.model.optimizer.learning_rate)
         rows.append({"epoch": epoch + 1, "learning_rate": f"{rate:.6g}"} | {
@@ -110,35 +111,35 @@ class LossLog(keras.callbacks.Callback):
                     temporary.write_text("\n".join(values) + "\n")
         self._draw(rows)
 
-    def _draw(self, rows):
+    def _draw(self, rows: list[dict[str, str]]) -> None:
         from utils.pictures.plots import save_curves
 
         save_curves(self.path.with_name("loss.png"), loss_curves(rows), "loss")
 
 
-def loss_curves(rows):
-    """Returns {name: loss of each epoch} of the rows of losses.csv; NaN where one is missing."""
+def loss_curves(rows: Sequence[Mapping[str, str]]) -> dict[str, list[float]]:
+    """Returns {name: loss of each epoch} from the rows of losses.csv; NaN where a loss is missing."""
     names = [name for name in rows[0] if name.endswith("loss")]
     return {name: [float(row.get(name) or "nan") for row in rows] for name in names}
 
 
 class EpochWeights(keras.callbacks.Callback):
-    """Writes the network's weights after epochs, and the best ones, named as the originals do."""
+    """Writes the network's weights after epochs, and the best ones, named as in the originals."""
 
-    def __init__(self, folder, every, info):
-        """Takes the folder, epochs between files, and what `utils.weights.loading.save_weights` notes."""
+    def __init__(self, folder: str | Path, every: int, info: Mapping[str, Any]) -> None:
+        """Takes the folder, the epochs from file to file, and the notes for `save_weights`."""
         super().__init__()
         self.folder, self.every, self.info = Path(folder), every, info
         self.best = None
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Learns, at first, the best of the epochs before this one."""
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Reads the best loss so far, so that a resumed training keeps a better best_epoch."""
         if self.best is None:
             rows = [row for row in read_losses(self.folder) if int(row["epoch"]) <= epoch]
             losses = [float(row.get("val_loss") or row["loss"]) for row in rows]
             self.best = min(losses, default=math.inf)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Writes ep003-loss1.234-val_loss1.345.weights.h5 and best_epoch.weights.h5."""
         watched = logs.get("val_loss", logs["loss"])
         losses = "-".join(f"{n}{logs[n]:.3f}" for n in ("loss", "val_loss") if n in logs)
@@ -154,41 +155,50 @@ class EpochWeights(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes a checkpoint every so many steps and after each epoch."""
+    """Writes a checkpoint after every `every` steps and after each epoch."""
 
-    def __init__(self, folder, every, keep, phase, steps, done=0, batch_size=None):
-        """Sets up the rhythm.
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        keep: int,
+        phase: int,
+        steps: int,
+        done: int = 0,
+        batch_size: int | None = None,
+    ) -> None:
+        """Says when checkpoints are written.
 
         Args:
             folder: where checkpoints go.
             every: steps from one to the next; 0 for the ends of epochs only.
-            keep: how many stay.
+            keep: number of checkpoints that stay.
             phase: number of the phase, from 0.
-            steps: of an epoch.
+            steps: steps of an epoch.
             done: steps of the first epoch that were made before.
-            batch_size: images of a step, noted for who resumes in the middle of an epoch.
+            batch_size: images of a step; an epoch can only be resumed with the same.
         """
         super().__init__()
         self.folder, self.every, self.keep = folder, every, keep
         self.phase, self.steps, self.done = phase, steps, done
         self.batch_size = batch_size
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Notes the epoch."""
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remembers the epoch for checkpoints inside it."""
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Saves in the middle of an epoch."""
         self.done += 1
         if self.every and self.done % self.every == 0 and self.done < self.steps:
             self._save(self.epoch, self.done)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Saves between epochs."""
         self.done = 0
         self._save(epoch + 1, 0)
 
-    def _save(self, epoch, step):
+    def _save(self, epoch: int, step: int) -> None:
         state = {"phase": self.phase, "epoch": epoch, "step_of_epoch": step}
         state |= {"steps": self.steps, "batch_size": self.batch_size, "order": ORDER_VERSION}
         updates = int(self.model.updates.numpy())
@@ -196,37 +206,37 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class Skipped(keras.callbacks.Callback):
-    """Prints the images that a stream left out, as soon as they are."""
+    """Prints the name of each image that a stream leaves out."""
 
-    def __init__(self, skipped):
-        """Takes a `utils.generators.skipped_images.SkippedImages`."""
+    def __init__(self, skipped: SkippedImages) -> None:
+        """Takes the record of the stream."""
         super().__init__()
         self._skipped = skipped
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Feeds the positions of the batch."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Compares the positions of the batch with those expected, and prints what is missing."""
         for path in self._skipped.update(self.model.index.numpy()):
             print(f"\nleft out: {path}: {self._skipped.files[path]}")
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Says how many there are."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Prints how many images were left out so far."""
         summary = self._skipped.summary()
         if summary:
             print(f"  {summary.splitlines()[0]}")
 
 
 class TensorBoard(keras.callbacks.Callback):
-    """Writes the figures of each epoch for TensorBoard, which itself need not be installed."""
+    """Writes the figures of each epoch for TensorBoard, which need not be installed for it."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         """Takes the folder of the event files."""
         super().__init__()
         import tensorflow as tf
 
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes one scalar a figure."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes each figure as a scalar."""
         import tensorflow as tf
 
         metadata = tf.compat.v1.SummaryMetadata(

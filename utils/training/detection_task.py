@@ -1,6 +1,11 @@
-"""Training RetinaFace: its data, its network."""
+"""The training of RetinaFace: its data and its network."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import keras
 import numpy as np
+import tensorflow as tf
 
 from nets.layers import configure_batch_norms
 from nets.retinaface import HEAD_PREFIXES, MOBILENET_BLOCKS, RetinaFace
@@ -12,11 +17,11 @@ from utils.training.detection_trainer import (
     DetectionDistiller,
     DetectionTrainer,
 )
+from utils.training.trainer import Trainer
 from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
 
 DETECTION_LOSSES = ("retinaface", "retinaface_blocks", "retinaface_distill")
-
 
 # Changes to `utils.generators.photo_augmentations.AUGMENTATION` by the names of train.py.
 _PLAIN = dict.fromkeys(("grey", "blur", "jpeg"), 0.0)
@@ -33,43 +38,33 @@ _AUGMENTATIONS = {
 
 
 class DetectionTask:
-    """What train.py needs to know of a detector training.
+    """What train.py needs for training a detector.
 
     Attributes:
         trainer: DetectionTrainer.
-        epoch_length: photos of an epoch.
-        info: what a weight file notes on how its network is built.
+        epoch_length: number of photos of an epoch.
+        info: the notes of a weight file on how its network is built.
         summary: one line on the data.
     """
 
-    def __init__(self, settings, strategy):
-        """Reads the labels, builds the network; ValueError or OSError where they cannot work."""
+    def __init__(self, settings: Mapping[str, Any], strategy: tf.distribute.Strategy) -> None:
+        """Reads the labels and builds the network.
+
+        Args:
+            settings: those of train.py.
+            strategy: where the network is trained.
+
+        Raises:
+            ValueError, OSError: settings or data that cannot work.
+        """
         self.settings = settings
+        self._check()
         backbone = settings["backbone"]
-        if settings["loss"] not in DETECTION_LOSSES:
-            names = ", ".join(DETECTION_LOSSES)
-            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
-        if backbone not in ("mobilenet", "resnet50"):
-            raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
-        if settings["loss"] != "retinaface":
-            self._check_distillation()
-        if settings["augmentation"] not in _AUGMENTATIONS:
-            names = ", ".join(_AUGMENTATIONS)
-            raise ValueError(f"augmentation {settings['augmentation']!r} is not one of {names}")
         self.cfg = cfg_mnet if backbone == "mobilenet" else cfg_re50
         side = self.cfg["train_image_size"]
         self.size = tuple(settings["input_shape"] or (side, side))[:2]
-        problems = []
-        items = read_wider_labels(settings["annotation_path"], problems=problems)
-        if problems:
-            print(f"left out: {len(problems)} impossible boxes, the first {problems[0]}")
-        order = np.random.default_rng(settings["seed"]).permutation(len(items))
-        held = round(settings["val_images"] * len(items))
-        self.held = [items[i] for i in sorted(order[:held])]
-        self.items = [items[i] for i in sorted(order[held:])]
+        self._read_labels()
         self.epoch_length = len(self.items)
-        faces = sum(len(item[1]) for item in self.items)
-        self.summary = f"{len(self.items)} photos with {faces} faces; {held} photos held out"
         self.info = {"backbone": f"retinaface_{backbone}"}
         with strategy.scope():
             network = RetinaFace(self.cfg, backbone)
@@ -80,14 +75,40 @@ class DetectionTask:
             )
             self.trainer = self._trainer(network, backbone)
 
-    def _check_distillation(self):
+    def _check(self) -> None:
+        """Raises ValueError where settings cannot work, before the labels are read."""
+        settings, backbone = self.settings, self.settings["backbone"]
+        if settings["loss"] not in DETECTION_LOSSES:
+            names = ", ".join(DETECTION_LOSSES)
+            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
+        if backbone not in ("mobilenet", "resnet50"):
+            raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
+        if settings["loss"] != "retinaface":
+            self._check_distillation()
+        if settings["augmentation"] not in _AUGMENTATIONS:
+            names = ", ".join(_AUGMENTATIONS)
+            raise ValueError(f"augmentation {settings['augmentation']!r} is not one of {names}")
+
+    def _read_labels(self) -> None:
+        settings, problems = self.settings, []
+        items = read_wider_labels(settings["annotation_path"], problems=problems)
+        if problems:
+            print(f"left out: {len(problems)} impossible boxes, the first {problems[0]}")
+        order = np.random.default_rng(settings["seed"]).permutation(len(items))
+        held = round(settings["val_images"] * len(items))
+        self.held = [items[i] for i in sorted(order[:held])]
+        self.items = [items[i] for i in sorted(order[held:])]
+        faces = sum(len(item[1]) for item in self.items)
+        self.summary = f"{len(self.items)} photos with {faces} faces; {held} photos held out"
+
+    def _check_distillation(self) -> None:
         loss, backbone = self.settings["loss"], self.settings["backbone"]
         if backbone != "mobilenet":
             raise ValueError(f"loss {loss}: backbone mobilenet only, not {backbone}")
         if not self.settings["teacher_path"]:
             raise ValueError(f"loss {loss} needs teacher_path, the detector to learn from")
 
-    def _trainer(self, network, backbone):
+    def _trainer(self, network: keras.Model, backbone: str) -> Trainer:
         settings, loss = self.settings, self.settings["loss"]
         if loss == "retinaface":
             return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
@@ -102,18 +123,18 @@ class DetectionTask:
             trainer.blocks.calibrate(batch["image"])
         return trainer
 
-    def _load(self, network, path, skip_mismatch=False):
+    def _load(self, network: keras.Model, path: str, skip_mismatch: bool = False) -> None:
         source = read_weight_file(path)
         if source.network() not in (None, network.name):
             raise ValueError(f"{source.path}: holds {source.network()} weights, not {network.name}")
         print(f"{source.path}: {load_weights(network, source, skip_mismatch=skip_mismatch)}")
 
-    def freeze(self, frozen):
+    def freeze(self, frozen: bool) -> None:
         """Freezes the backbone, or nothing; frozen batch norms keep their statistics."""
         for layer in self.trainer.network.layers:
             layer.trainable = not frozen or layer.name.startswith(HEAD_PREFIXES)
 
-    def dataset(self, batch_size, position):
+    def dataset(self, batch_size: int, position: int) -> tf.data.Dataset:
         """Returns the endless stream of batches from a position on."""
         settings = self.settings
         return detection_dataset(
@@ -127,12 +148,12 @@ class DetectionTask:
             mosaic=settings["mosaic"],
         )
 
-    def validation(self, batch_size):
+    def validation(self, batch_size: int) -> tf.data.Dataset | None:
         """Returns the held-out photos, or None."""
         if not self.held:
             return None
         return validation_dataset(self.held, self.size, batch_size, self.cfg)
 
-    def callbacks(self):
-        """Returns nothing of its own."""
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns no callbacks: a detector has none of its own."""
         return []

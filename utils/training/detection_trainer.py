@@ -1,4 +1,10 @@
-"""What RetinaFace is trained to minimise."""
+"""The losses that RetinaFace is trained with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
 
 from nets.block_distillation import BlockDistillation
 from nets.detection_losses import imitation_loss, multibox_loss
@@ -10,28 +16,34 @@ class DetectionTrainer(Trainer):
 
     loss_names = ("box", "class", "landmarks")
 
-    def __init__(self, network, box_weight=2.0, ema=0.0):
+    def __init__(self, network: keras.Model, box_weight: float = 2.0, ema: float = 0.0) -> None:
         """Wraps a network of `nets.retinaface.RetinaFace`; `box_weight` scales the box loss."""
         super().__init__(network, ema)
         self.box_weight = box_weight
 
-    def losses(self, batch, training):
+    def losses(self, batch: Mapping[str, Any], training: bool) -> dict[str, tf.Tensor]:
         """Returns the three terms of the multibox loss; see `Trainer.losses`."""
         outputs = self.network(batch["image"], training=training)
         return multibox_loss(batch["targets"], *outputs, box_weight=self.box_weight)
 
 
 class DetectionBlockDistiller(Trainer):
-    """Teaches each block of RetinaFace what a teacher's makes of the teacher's own features."""
+    """Teaches each block of RetinaFace the output of a teacher's block, from the teacher's features."""
 
     loss_names = ("blocks",)
 
-    def __init__(self, network, teacher, last_layers, ema=0.0):
+    def __init__(
+        self,
+        network: keras.Model,
+        teacher: keras.Model,
+        last_layers: Sequence[str],
+        ema: float = 0.0,
+    ) -> None:
         """Wraps a network; see `BlockDistillation`."""
         super().__init__(network, ema)
         self.blocks = BlockDistillation(network, teacher, last_layers)
 
-    def losses(self, batch, training):
+    def losses(self, batch: Mapping[str, Any], training: bool) -> dict[str, tf.Tensor]:
         """Returns the error of the blocks; see `Trainer.losses`."""
         return {"blocks": self.blocks(batch["image"], training)}
 
@@ -41,12 +53,18 @@ class DetectionDistiller(Trainer):
 
     loss_names = ("blocks", "box", "class", "landmarks")
 
-    def __init__(self, network, teacher, last_layers, ema=0.0):
+    def __init__(
+        self,
+        network: keras.Model,
+        teacher: keras.Model,
+        last_layers: Sequence[str],
+        ema: float = 0.0,
+    ) -> None:
         """Wraps a network; `last_layers` end with the three outputs, see `BlockDistillation`."""
         super().__init__(network, ema)
         self.blocks = BlockDistillation(network, teacher, last_layers, guided=False)
 
-    def losses(self, batch, training):
+    def losses(self, batch: Mapping[str, Any], training: bool) -> dict[str, tf.Tensor]:
         """Returns the error of the blocks and of the outputs; see `Trainer.losses`."""
         compared = self.blocks.compare(batch["image"], training)
         student, teacher, _ = zip(*compared[-3:], strict=True)

@@ -1,8 +1,12 @@
-"""Training a recognition network: its data, its network and what is evaluated."""
+"""The training of a recognition network: its data, its network and its evaluation."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from nets.backbones import BACKBONES, HEAD_LAYERS, find_backbone
 from nets.facenet import facenet
@@ -21,24 +25,35 @@ from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
 
 DISTILLATIONS = ("distill", "distill_blocks")  # a teacher stands in for labels
+LOSS_SETTINGS = (
+    *("margin", "scale", "mining", "label_smoothing", "center_factor", "center_rate"),
+    *("prelogits_factor", "relational_factor", "seed"),
+)
 CALIBRATION_IMAGES = 64
-VERIFIED_PAIRS = 3000  # of one person, and as many of two, that held-out people are verified on
-
-LEAST_PAIRS = 10  # of each kind: the folds of the verification
+VERIFIED_PAIRS = 3000  # pairs of one person, and as many of two, that held-out people make
+LEAST_PAIRS = 10  # pairs of each kind, one for each fold of the verification
 
 
 class RecognitionTask:
-    """What train.py needs to know of a recognition training.
+    """What train.py needs for training a recognition network.
 
     Attributes:
         trainer: RecognitionTrainer.
-        epoch_length: images of an epoch.
-        info: what a weight file notes on how its network is built.
+        epoch_length: number of images of an epoch.
+        info: the notes of a weight file on how its network is built.
         summary: one line on the data.
     """
 
-    def __init__(self, settings, strategy):
-        """Reads the lists, builds network and loss; ValueError or OSError if they cannot work."""
+    def __init__(self, settings: Mapping[str, Any], strategy: tf.distribute.Strategy) -> None:
+        """Reads the list of images and builds the network and its loss.
+
+        Args:
+            settings: those of train.py.
+            strategy: where the network is trained.
+
+        Raises:
+            ValueError, OSError: settings or data that cannot work.
+        """
         self.settings = settings
         head, self.order, _ = LOSSES[settings["loss"]]
         self._read_data()
@@ -52,7 +67,7 @@ class RecognitionTask:
         with strategy.scope():
             self._build(head)
 
-    def _read_data(self):
+    def _read_data(self) -> None:
         settings = self.settings
         paths, labels = read_cls_txt(settings["annotation_path"], check_images=False)
         bad = check_files(paths)
@@ -74,7 +89,7 @@ class RecognitionTask:
         if self.people < 2 and settings["loss"] not in DISTILLATIONS:
             raise ValueError(f"{settings['annotation_path']}: one person only; two are needed")
 
-    def _draw_pairs(self):
+    def _draw_pairs(self) -> None:
         """Draws the pairs that held-out people are verified on."""
         rng = np.random.default_rng(self.settings["seed"])
         self.pairs, self.same = np.zeros((0, 2), int), np.zeros(0, bool)
@@ -89,8 +104,8 @@ class RecognitionTask:
             )
 
     @property
-    def summary(self):
-        """One line on the data."""
+    def summary(self) -> str:
+        """One line on the data: images, people, what is held out and left out."""
         held = len(np.unique(self.held_labels))
         parts = [f"{len(self.paths)} images of {self.people} people"]
         parts += [f"{len(self.val_paths)} images held out"] if len(self.val_paths) else []
@@ -98,7 +113,7 @@ class RecognitionTask:
         parts += [self.sampler.note] if self.sampler.note else []
         return "; ".join(parts)
 
-    def _build_sampler(self, batch_size):
+    def _build_sampler(self, batch_size: int) -> samplers.Sampler:
         settings, labels = self.settings, self.labels
         if self.order == "triplets":
             return samplers.triplets(labels, settings["seed"])
@@ -108,7 +123,7 @@ class RecognitionTask:
         chosen = samplers.balanced if settings["sampler"] == "balanced" else samplers.plain
         return chosen(labels, settings["seed"])
 
-    def _build(self, head):
+    def _build(self, head: str | None) -> None:
         settings, teacher, size = self.settings, None, self.settings["embedding_size"]
         start = settings["model_path"] and read_weight_file(settings["model_path"])
         fitting = start.build_settings() if start else {"symmetric": False}
@@ -142,23 +157,30 @@ class RecognitionTask:
         if start:
             print(f"{start.path}: {load_weights(network, start, skip_mismatch=True)}")
         configure_batch_norms(network, settings["batch_norm_momentum"], settings["sync_batch_norm"])
-        names = "margin scale mining label_smoothing center_factor center_rate prelogits_factor "
-        names += "relational_factor seed"
-        chosen = {name: settings[name] for name in names.split()}
-        chosen["blocks"] = self.backbone.blocks
-        self.trainer = RecognitionTrainer(
+        self.trainer = self._build_trainer(network, teacher)
+        if settings["loss"] == "distill_blocks" and not start:
+            self._calibrate()
+
+    def _build_trainer(
+        self, network: keras.Model, teacher: tuple[keras.Model, str] | None
+    ) -> RecognitionTrainer:
+        settings = self.settings
+        return RecognitionTrainer(
             network,
             settings["loss"],
             self.info["normalization"],
             teacher,
             settings["ema"],
-            **chosen,
+            blocks=self.backbone.blocks,
+            **{name: settings[name] for name in LOSS_SETTINGS},
         )
-        if settings["loss"] == "distill_blocks" and not start:
-            count = min(CALIBRATION_IMAGES, len(self.paths))
-            chosen = np.random.default_rng(settings["seed"]).permutation(len(self.paths))[:count]
-            images = self._unchanged(self.paths[chosen], self.labels[chosen], count)
-            self.trainer.calibrate(next(iter(images))["image"])
+
+    def _calibrate(self) -> None:
+        """Prepares the blocks of a randomly initialised network by some of the images."""
+        count = min(CALIBRATION_IMAGES, len(self.paths))
+        chosen = np.random.default_rng(self.settings["seed"]).permutation(len(self.paths))[:count]
+        images = self._unchanged(self.paths[chosen], self.labels[chosen], count)
+        self.trainer.calibrate(next(iter(images))["image"])
 
     def _check_blocks(self, start, taught):
         """Raises ValueError where student and teacher cannot be cut into the same blocks."""
@@ -174,7 +196,7 @@ class RecognitionTask:
             raise ValueError(f"{start.path}: pads its convolutions otherwise than the teacher does")
 
     def _read_teacher(self):
-        """Returns (network, its normalization) and what its weights say of its build."""
+        """Returns (network, its normalization) and the build settings of its weight file."""
         settings = self.settings
         if not settings["teacher_path"]:
             raise ValueError(
@@ -191,12 +213,12 @@ class RecognitionTask:
         network.trainable = False
         return (network, fitting.get("normalization", backbone.normalization)), fitting
 
-    def freeze(self, frozen):
+    def freeze(self, frozen: bool) -> None:
         """Freezes all but the head, or nothing; frozen batch norms keep their statistics."""
         for layer in self.trainer.network.layers:
             layer.trainable = not frozen or layer.name in HEAD_LAYERS
 
-    def dataset(self, batch_size, position):
+    def dataset(self, batch_size: int, position: int) -> Any:
         """Returns the endless stream of batches from a position on; pixels, not normalised."""
         strategy, shard = self.trainer.distribute_strategy, worker_shard()
         replicas = strategy.num_replicas_in_sync
@@ -223,25 +245,27 @@ class RecognitionTask:
 
         if shard[1] == 1:  # `fit` splits the batch over the replicas
             return stream(batch_size, replicas)
-        # several workers: each replica draws batches of its own size from its worker's shard
+        # Under several workers each replica draws batches of its own size from its worker's shard.
         return strategy.distribute_datasets_from_function(
             lambda context: stream(context.get_per_replica_batch_size(batch_size), 1)
         )
 
-    def _unchanged(self, paths, labels, batch_size, margin=0.0):
+    def _unchanged(
+        self, paths: Sequence[str], labels: Sequence[int], batch_size: int, margin: float = 0.0
+    ) -> tf.data.Dataset:
         """Returns images without augmentation; a margin is cut off, as random crops lose it."""
         size = self.input_shape[:2]
         return validation_dataset(paths, labels, size, batch_size, "pixels", margin)
 
-    def validation(self, batch_size):
+    def validation(self, batch_size: int) -> tf.data.Dataset | None:
         """Returns the held-out images of known people, or None."""
         if not len(self.val_paths) or self.order != "images":
             return None
         margin = self.settings["random_crop"]
         return self._unchanged(self.val_paths, self.val_labels, batch_size, margin)
 
-    def callbacks(self):
-        """Returns what names unreadable images and verifies held-out people and LFW."""
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns callbacks that name unreadable images and verify held-out people and LFW."""
         settings, batch_size = self.settings, self.settings["batch_size"]
         chosen = [Skipped(self.skipped)]
         if len(self.held_paths):
@@ -252,7 +276,7 @@ class RecognitionTask:
             chosen.append(self._lfw(batch_size))
         return chosen
 
-    def _lfw(self, batch_size):
+    def _lfw(self, batch_size: int) -> Verification:
         from utils.evaluation.lfw_pairs import find_images, read_pairs
 
         settings = self.settings

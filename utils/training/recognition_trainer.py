@@ -1,4 +1,7 @@
-"""What the recognition networks are trained to minimise."""
+"""The losses that recognition networks are trained with."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,7 +32,15 @@ class RecognitionTrainer(Trainer):
     "triplet+softmax" in the order all anchors, all positives, all negatives.
     """
 
-    def __init__(self, network, loss, normalization, teacher=None, ema=0.0, **settings):
+    def __init__(
+        self,
+        network: keras.Model,
+        loss: str,
+        normalization: str,
+        teacher: tuple[keras.Model, str] | None = None,
+        ema: float = 0.0,
+        **settings: Any,
+    ) -> None:
         """Sets up the loss.
 
         Args:
@@ -37,7 +48,7 @@ class RecognitionTrainer(Trainer):
             loss: a key of LOSSES.
             normalization: kind of `nets.normalization.normalize` that the network wants.
             teacher: for "distill", (Keras model, its normalization); it is not trained. For
-                "distill_blocks" of the network's own architecture and normalization.
+                "distill_blocks" it has the network's own architecture and normalization.
             ema: see `Trainer`.
             **settings: margin (triplet alpha, or of arcface and cosface), scale (of the cosines),
                 mining ("semihard" or "hard"), label_smoothing, center_factor, center_rate,
@@ -74,10 +85,10 @@ class RecognitionTrainer(Trainer):
             "distill_blocks": None,
         }[loss]
 
-    def _setting(self, name, default):
+    def _setting(self, name: str, default: Any) -> Any:
         return self.settings.get(name, default)
 
-    def losses(self, batch, training):
+    def losses(self, batch: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
         """Returns the terms of the loss; see `Trainer.losses`."""
         images = normalize(batch["image"], self.normalization)
         if self.loss_name == "distill_blocks":
@@ -88,16 +99,20 @@ class RecognitionTrainer(Trainer):
             self.centers.update(tf.stop_gradient(prelogits), batch["label"])
         return terms
 
-    def calibrate(self, pixels):
-        """Prepares "distill_blocks" for a network at random, from images (B, H, W, 3), 0..255."""
+    def calibrate(self, pixels: tf.Tensor) -> None:
+        """Prepares a randomly initialised network for "distill_blocks", see `BlockDistillation`.
+
+        Args:
+            pixels: images (B, H, W, 3), 0..255.
+        """
         self.blocks.calibrate(normalize(pixels, self.normalization))
 
-    def embed(self, pixels):
+    def embed(self, pixels: tf.Tensor) -> tf.Tensor:
         """Returns the (B, D) embeddings of images (B, H, W, 3), 0..255."""
         return self._embed(pixels)
 
-    def extra_variables(self):
-        """Returns the class centres of center loss."""
+    def extra_variables(self) -> list:
+        """Returns the class centres of center loss, where it is the loss."""
         return [self.centers.centers] if self.loss_name == "softmax+center" else []
 
     def _cross_entropy(self, logits, labels):
@@ -148,16 +163,16 @@ class RecognitionTrainer(Trainer):
         return {"distill": loss}
 
 
-def _accuracy(scores, labels):
+def _accuracy(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     hits = tf.equal(tf.argmax(scores, axis=1, output_type=labels.dtype), labels)
     count = tf.maximum(tf.size(hits), 1)  # a replica may get no images
     return tf.reduce_sum(tf.cast(hits, tf.float32)) / tf.cast(count, tf.float32)
 
 
-def _teaching(teacher, normalization):
-    """Returns a function, pixels -> embeddings of a network that stays as it is.
+def _teaching(teacher: keras.Model, normalization: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from pixels to the embeddings of a network that is not trained.
 
-    A closure, so that Keras does not count the teacher's weights as the trainer's.
+    It is a closure, so that Keras does not count the teacher's weights as the trainer's.
     """
 
     def teach(images):

@@ -1,31 +1,33 @@
-"""The training step that all networks share: losses in, one update out, on any devices."""
+"""The training step that all networks share, on any number of devices."""
 
 import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 
 class Trainer(keras.Model):
-    """Trains a network on batches that are dicts; a subclass says what they cost.
+    """Trains a network on batches that are dicts; subclasses compute the losses.
 
     `fit` works on one device, under MirroredStrategy and under MultiWorkerMirroredStrategy: the
     step is run by the strategy here, since Keras 3's own cannot reduce what remote workers hold.
 
     Attributes:
         network: the Keras model that is trained and saved.
-        index: int64 variable, the stream positions of the last batch, of this worker.
-        position: int64 variable, the stream position after it.
+        index: int64 variable, the stream positions of this worker's last batch.
+        position: int64 variable, the stream position after that batch.
         updates: int64 variable, steps made so far, over all phases.
     """
 
-    loss_names = ()  # of the dict that `losses` returns
+    loss_names: tuple[str, ...] = ()  # the names that `losses` returns, without underscores
 
-    def __init__(self, network, ema=0.0):
+    def __init__(self, network: keras.Model, ema: float = 0.0) -> None:
         """Wraps a network.
 
         Args:
-            network: Keras model; no weight of it is touched here.
+            network: Keras model; its weights stay as they are until a step is made.
             ema: share of the old value in a moving average of all weights, batch-norm statistics
                 too, such as 0.999; 0 for none.
         """
@@ -41,23 +43,23 @@ class Trainer(keras.Model):
         self.means = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
-    def losses(self, batch, training):
+    def losses(self, batch: Mapping[str, Any], training: bool) -> dict[str, tf.Tensor]:
         """Returns {name: float32 scalar} for the names in `loss_names`; their sum is minimised.
 
         Names that start with "_" are reported without the underscore and not minimised.
         """
         raise NotImplementedError
 
-    def call(self, images, training=False):
-        """Runs the network."""
+    def call(self, images: tf.Tensor, training: bool = False) -> Any:
+        """Returns the outputs of the network."""
         return self.network(images, training=training)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The running means of the losses."""
         return list(self.means.values())
 
-    def train_step(self, batch):
+    def train_step(self, batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Makes one update; returns this replica's share of each loss."""
         replicas = self.distribute_strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
@@ -70,26 +72,26 @@ class Trainer(keras.Model):
             self._update_averages()
         return {name: loss / replicas for name, loss in losses.items()}
 
-    def test_step(self, batch):
+    def test_step(self, batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Returns this replica's share of each loss."""
         replicas = self.distribute_strategy.num_replicas_in_sync
         losses = self._with_total(self.losses(batch, training=False))
         return {name: loss / replicas for name, loss in losses.items()}
 
-    def _update_averages(self):
-        # 1 / 10 at the first step: the average follows quickly while it is young
+    def _update_averages(self) -> None:
+        # The average follows quickly while it is young: 1 / 11 of it is kept at the first step.
         step = tf.cast(self.updates + 1, tf.float32)
         kept = tf.minimum(self.ema, step / (10.0 + step))
         for average, weight in zip(self.averages, self.network.weights, strict=True):
             average.assign(kept * average + (1.0 - kept) * tf.convert_to_tensor(weight))
 
-    def evaluate(self, *args, **kwargs):
-        """Evaluates the moving averages, which are what is saved, if there are any."""
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns Keras's evaluation, of the moving averages where there are any: they are saved."""
         with self.averaged():
             return super().evaluate(*args, **kwargs)
 
     @contextlib.contextmanager
-    def averaged(self):
+    def averaged(self) -> Iterator[None]:
         """Puts the moving averages in the place of the weights for a while, if there are any."""
         if not self.averages:
             yield
@@ -103,37 +105,37 @@ class Trainer(keras.Model):
             for weight, value in zip(self.network.weights, kept, strict=True):
                 weight.assign(value)
 
-    def state(self):
+    def state(self) -> list:
         """Returns every variable that decides how training goes on, in a fixed order."""
         own = [*self.network.variables, *self.extra_variables(), *self.optimizer.variables]
         return [*own, *self.averages, self.position, self.updates]
 
-    def extra_variables(self):
-        """Returns variables of the trainer that are not the network's; none here."""
+    def extra_variables(self) -> list:
+        """Returns variables of the trainer that are not the network's; a subclass may have some."""
         return []
 
-    def _with_total(self, losses):
+    def _with_total(self, losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         total = tf.add_n([loss for name, loss in losses.items() if not name.startswith("_")])
         return {"loss": total, **{name.lstrip("_"): loss for name, loss in losses.items()}}
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Skips what Keras does before `fit`: all is built, and it fails with remote workers."""
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Does nothing: all is built, and Keras's own way of building fails with remote workers."""
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         """Compiles the step over all replicas; the position moves past the batch."""
         if self.train_function is None or force:
             self.train_function = self._distributed(self.train_step, moves=True)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> None:
         """Compiles the evaluation of a batch over all replicas."""
         if self.test_function is None or force:
             self.test_function = self._distributed(self.test_step, moves=False)
 
-    def _distributed(self, step, moves):
+    def _distributed(self, step: Callable, moves: bool) -> Callable:
         strategy = self.distribute_strategy
 
         @tf.function(reduce_retracing=True)
-        def run(iterator):
+        def run(iterator: Iterator) -> dict[str, tf.Tensor]:
             batch = next(iterator)
             losses = strategy.run(step, args=(batch,))
             rows = strategy.run(lambda b: tf.size(b["index"]), args=(batch,))

@@ -1,4 +1,7 @@
-"""Verification figures while a network is trained."""
+"""Verification of faces while a network is trained."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,21 +15,28 @@ class Verification(keras.callbacks.Callback):
     Adds `<name>_accuracy` (10-fold), `<name>_auc` and `<name>_tar` (at a FAR of 0.01) to the logs.
     """
 
-    def __init__(self, name, dataset, pairs, same, every=1):
-        """Sets up the pairs.
+    def __init__(
+        self,
+        name: str,
+        dataset: Iterable[dict[str, Any]],
+        pairs: np.ndarray,
+        same: np.ndarray,
+        every: int = 1,
+    ) -> None:
+        """Says what is verified.
 
         Args:
             name: prefix of the figures.
-            dataset: dicts with image (B, H, W, 3) pixels and index (B,), rows that pairs refer to.
+            dataset: dicts with image (B, H, W, 3), 0..255, and index (B,), to which pairs refer.
             pairs: (P, 2) indices of images.
-            same: (P,) bool.
+            same: (P,) bool, whether a pair is of one person.
             every: epochs from one evaluation to the next.
         """
         super().__init__()
         self.name, self.every = name, every
         self._dataset, self._pairs, self._same = dataset, np.asarray(pairs), np.asarray(same)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Adds the figures to `logs`."""
         if (epoch + 1) % self.every:
             return
@@ -44,12 +54,14 @@ class Verification(keras.callbacks.Callback):
         logs[f"{self.name}_tar"] = float(result.tar_mean[0])
 
 
-def sample_pairs(labels, count, rng):
-    """Draws pairs for `Verification`: half of one person, half of two, at most `count` of each.
+def sample_pairs(
+    labels: Sequence[int], count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns random pairs for `Verification`: half of one person, half of two people.
 
     Args:
         labels: (N,) people.
-        count: pairs of each kind.
+        count: largest number of pairs of each kind.
         rng: NumPy generator.
 
     Returns:

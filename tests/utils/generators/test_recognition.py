@@ -119,14 +119,6 @@ def test_augmentation_depends_on_the_seed_and_position_alone(faces):
     assert not np.array_equal(first, images(1)[0])
 
 
-def test_an_epoch_ends_unless_repeated(faces):
-    sampler = SAMPLERS["plain"]
-    dataset = recognition_dataset(faces, LABELS, SIZE, 5, sampler, repeat=False)
-    assert [len(batch["label"]) for batch in take(dataset, 99)] == [5] * 4
-    tail = recognition_dataset(faces, LABELS, SIZE, 2, sampler, start=20, repeat=False)
-    assert np.concatenate([b["index"] for b in take(tail, 99)]).tolist() == [20, 21, 22, 23]
-
-
 def test_triplets_lie_as_anchors_positives_negatives(faces):
     sampler = SAMPLERS["triplets"]
     for replicas in (1, 2):
