@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from nets.backbones import BACKBONES, find_backbone
-from nets.facenet import facenet
 from nets.normalization import NORMALIZATIONS, normalize
 from utils.engine.engine import compile_engine
 from utils.faces.alignment import align
@@ -19,13 +17,15 @@ from utils.images.image_files import ImageError, ImageSource, read_image
 from utils.images.placement import letterbox, resize
 from utils.settings.settings import override
 from utils.weights.cards import model_identity, read_card
-from utils.weights.loading import load_weights
 from utils.weights.location import locate
-from utils.weights.weight_files import read_weight_file
+from utils.weights.networks import recognizer
 
 if TYPE_CHECKING:
+    import keras
+
     from retinaface import Retinaface
     from utils.detection.mtcnn import Mtcnn
+    from utils.weights.loading import LoadReport
 
 DEFAULT_THRESHOLD = 1.1
 DETECTORS = ("retinaface", "mtcnn", None)
@@ -93,21 +93,23 @@ class Facenet:
         self.engine: str = settings["engine"]
         self.precision: str = settings["precision"]
         self.threshold = _threshold(settings["threshold"], self.model_path)
-        weights = read_weight_file(self.model_path)
-        self.backbone = weights.network_among(BACKBONES, settings["backbone"])
-        backbone, fitting = BACKBONES[self.backbone], weights.build_settings()
-        self.input_shape = tuple(settings["input_shape"] or backbone.input_shape)
-        normalization = settings["normalization"] or fitting.get("normalization")
-        self.normalization: str = normalization or backbone.normalization
-        self.model = facenet(
-            self.input_shape,
-            backbone=self.backbone,
-            embedding_size=fitting.get("embedding_size"),
-            symmetric=fitting["symmetric"],
-        )
-        self.load_report = load_weights(self.model, weights)
-        self._network = compile_engine(self.model, self.engine, precision=self.precision)
+        self._source = recognizer(self.model_path, settings["backbone"], settings["input_shape"])
+        self._network = compile_engine(self._source, self.engine, precision=self.precision)
+        facts = self._network.facts
+        self.backbone: str = facts["backbone"]
+        self.input_shape: tuple[int, int, int] = tuple(facts["shape"][1:])
+        self.normalization: str = settings["normalization"] or facts["normalization"]
         self._detector = build_detector(settings, enlarge=False) if self.detector else None
+
+    @property
+    def model(self) -> "keras.Model":
+        """The Keras network: normalised (B, H, W, 3) in, L2-normalised (B, D) out. It is built when it is asked for."""
+        return self._source.built().model
+
+    @property
+    def load_report(self) -> "LoadReport":
+        """What loading the weights into `model` did."""
+        return self._source.built().report
 
     def __repr__(self) -> str:
         """Returns what the recogniser is made of: backbone, weights, engine and detector."""
@@ -132,7 +134,7 @@ class Facenet:
             ImageError: an image cannot be read.
         """
         stages: list[Stage] = [self._cut, partial(embed_faces, embed_crops=self.embed_crops)]
-        embeddings = [np.zeros((0, self.model.output_shape[-1]), np.float32)]
+        embeddings = [np.zeros((0, self._network.facts["embedding_size"]), np.float32)]
         # one thread: a PIL image may be there twice, and two must not load it at once
         for photo in face_stream(_as_list(images), stages, self.batch_size, threads=1):
             if photo.error:
@@ -236,7 +238,7 @@ class Facenet:
         Returns:
             (N, D) float32, rows of unit length.
         """
-        rows = [np.zeros((0, self.model.output_shape[-1]), np.float32)]
+        rows = [np.zeros((0, self._network.facts["embedding_size"]), np.float32)]
         for start in range(0, len(crops), self.batch_size):
             batch = np.stack(list(crops[start : start + self.batch_size]))
             rows.append(np.asarray(self._network(normalize(batch, self.normalization))))
@@ -328,8 +330,6 @@ def _check(settings: Mapping[str, Any]) -> None:
         raise ValueError(
             f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none"
         )
-    if settings["backbone"] is not None:
-        find_backbone(settings["backbone"])
     if settings["batch_size"] < 1:
         raise ValueError(f"Facenet: batch_size {settings['batch_size']}: at least 1 expected")
     if settings["normalization"] not in (None, *NORMALIZATIONS):

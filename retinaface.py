@@ -2,13 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nets.normalization import normalize
-from nets.retinaface import RetinaFace
-from utils.config import cfg_mnet, cfg_re50
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode
 from utils.engine.engine import compile_engine
@@ -18,14 +16,17 @@ from utils.images.image_files import ImageSource, read_image
 from utils.images.placement import Letterbox, fit_within, letterbox, pad_to_multiple
 from utils.pictures.drawing import draw_detections
 from utils.settings.settings import override
-from utils.weights.loading import load_weights
 from utils.weights.location import locate
-from utils.weights.weight_files import read_weight_file
+from utils.weights.networks import DETECTORS, retinaface
+
+if TYPE_CHECKING:
+    import keras
+
+    from utils.weights.loading import LoadReport
 
 STRIDE = 32  # of the coarsest feature map; the network wants multiples of it
 GREY = 128  # bars of the original's letterbox
 MEAN_PIXEL = (124, 117, 104)  # RGB, about 0 after normalisation, as the convolutions' own padding
-BACKBONES: dict[str, dict[str, Any]] = {"mobilenet": cfg_mnet, "resnet50": cfg_re50}
 
 
 class Retinaface:
@@ -76,14 +77,20 @@ class Retinaface:
         self.batch_size: int = settings["batch_size"]
         self.engine: str = settings["engine"]
         self.precision: str = settings["precision"]
-        weights = read_weight_file(self.model_path)
-        given = settings["backbone"] and f"retinaface_{settings['backbone']}"
-        network = weights.network_among([f"retinaface_{name}" for name in BACKBONES], given)
-        self.backbone = network.removeprefix("retinaface_")
-        self.cfg = BACKBONES[self.backbone]
-        self.model = RetinaFace(self.cfg)
-        self.load_report = load_weights(self.model, weights)
-        self._network = compile_engine(self.model, self.engine, precision=self.precision)
+        self._source = retinaface(self.model_path, settings["backbone"])
+        self._network = compile_engine(self._source, self.engine, precision=self.precision)
+        self.backbone: str = self._network.facts["backbone"]
+        self.cfg = DETECTORS[self.backbone]
+
+    @property
+    def model(self) -> "keras.Model":
+        """The Keras network, see `nets.retinaface.RetinaFace`. It is built when it is asked for."""
+        return self._source.built().model
+
+    @property
+    def load_report(self) -> "LoadReport":
+        """What loading the weights into `model` did."""
+        return self._source.built().report
 
     def __repr__(self) -> str:
         """Returns what the detector is made of: backbone, weights and engine."""
@@ -182,7 +189,7 @@ class Retinaface:
 
 def _check(settings: Mapping[str, Any]) -> None:
     """Raises ValueError on a value that is not allowed."""
-    if settings["backbone"] not in (None, *BACKBONES):
+    if settings["backbone"] not in (None, *DETECTORS):
         raise ValueError(
             f"Retinaface: backbone {settings['backbone']!r} is not mobilenet or resnet50"
         )

@@ -1,0 +1,5 @@
+"""Networks, layers, heads and losses of the papers, as Keras graphs."""
+
+# Compiled networks are kept by this number. Raise it whenever a graph computes something else with the same weights;
+# tests/nets/test_graph_version.py fails until then.
+GRAPH_VERSION = 1

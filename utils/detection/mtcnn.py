@@ -13,12 +13,10 @@ authors have it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nets.mtcnn import ONET_SIDE, PNET_CELL, PNET_STRIDE, RNET_SIDE, onet, pnet, rnet
 from nets.normalization import normalize
 from utils.detection.nms import nms
 from utils.detection.summed_area import SummedArea
@@ -26,11 +24,11 @@ from utils.engine.engine import compile_engine
 from utils.faces.detections import Detections
 from utils.images.image_files import ImageSource, read_image
 from utils.settings.settings import override
-from utils.weights.loading import load_weights
 from utils.weights.location import locate
+from utils.weights.networks import mtcnn
 
-WEIGHT_FILES = ("det1.npy", "det2.npy", "det3.npy")
-
+# of P-Net: pixels that a cell sees, and from one to the next; of the others: side of their input
+PNET_CELL, PNET_STRIDE, RNET_SIDE, ONET_SIDE = 12, 2, 24, 48
 _NMS_IN_LEVEL = 0.5
 _NMS = 0.7  # across levels, after R-Net and after O-Net
 # P-Net sees levels of nearly any size. Cut into strips of a bounded size whose sides are rounded
@@ -66,11 +64,9 @@ class Mtcnn:
         self.factor: float = settings["factor"]
         self.min_face_size: float = settings["min_face_size"]
         self.engine: str = settings["engine"]
-        models = pnet(), rnet(), onet()
-        for model, path in zip(models, _weight_paths(self.model_path), strict=True):
-            load_weights(model, path)
-        self._pnet = compile_engine(models[0], self.engine, sizes=_STRIP_SHAPES)
-        self._rnet, self._onet = (compile_engine(model, self.engine) for model in models[1:])
+        networks = mtcnn(self.model_path)
+        self._pnet = compile_engine(networks[0], self.engine, sizes=_STRIP_SHAPES)
+        self._rnet, self._onet = (compile_engine(network, self.engine) for network in networks[1:])
 
     def __repr__(self) -> str:
         """Returns what the detector is made of: weights and engine."""
@@ -260,17 +256,6 @@ def square(boxes: np.ndarray) -> np.ndarray:
 def _sides(boxes: np.ndarray) -> np.ndarray:
     """Returns widths and heights (N, 2) in pixels; the last pixel belongs to the box."""
     return boxes[:, 2:] - boxes[:, :2] + 1
-
-
-def _weight_paths(folder: str | Path) -> list[Path]:
-    paths = [Path(folder, name) for name in WEIGHT_FILES]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{folder}: MTCNN finds no {', no '.join(missing)} there; set model_path to their "
-            "folder, or get them with: python -m utils.weights download mtcnn"
-        )
-    return paths
 
 
 def _check(thresholds: Sequence[float], factor: float, min_face_size: float, **_: Any) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from glob import glob
 from importlib import metadata
 from importlib.util import find_spec
+from typing import Any
 
 # Nvidia's driver, AMD's, and that of Windows' Linux subsystem
 _GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -69,10 +70,32 @@ def has_gpu() -> bool:
     """
     if "tensorflow" not in sys.modules and not (_shows_gpu() and find_spec("tensorflow")):
         return False
+    return bool(_gpus())
+
+
+def start_tensorflow(needed_for: str) -> None:
+    """Imports TensorFlow without its start-up notes.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; says what it is needed for.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    if find_spec("tensorflow") is None:
+        raise ModuleNotFoundError(
+            f"{needed_for}: no compiled form of this network is at hand, and making one needs TensorFlow: "
+            "pip install tensorflow",
+            name="tensorflow",
+        )
+    _gpus()
+
+
+def _gpus() -> list[Any]:
+    """Returns the GPUs that TensorFlow sees; its start prints ten lines that no setting of its own stops."""
     with _silent_stderr():
         import tensorflow as tf
 
-        return bool(tf.config.list_physical_devices("GPU"))
+        return tf.config.list_physical_devices("GPU")
 
 
 def _shows_gpu() -> bool:
@@ -89,10 +112,9 @@ def device_name() -> str:
     """Returns "CPU", or the names of the GPUs that TensorFlow sees, such as "2 x Tesla T4"."""
     if not has_gpu():
         return "CPU"
-    with _silent_stderr():  # TensorFlow's start prints ten lines that no setting of its own stops
-        import tensorflow as tf
+    import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
+    gpus = _gpus()
     details = tf.config.experimental.get_device_details
     counts = Counter(details(gpu).get("device_name", gpu.name) for gpu in gpus)
     names = (name if count == 1 else f"{count} x {name}" for name, count in counts.items())

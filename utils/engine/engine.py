@@ -13,8 +13,8 @@ import numpy as np
 from utils.engine.conversion import fingerprint
 from utils.engine.devices import has_gpu
 from utils.engine.litert import Interpreters
+from utils.engine.network import Built, Network
 from utils.engine.quantization import check_precision
-from utils.engine.source import Source
 
 if TYPE_CHECKING:
     import keras
@@ -94,7 +94,7 @@ class Engine:
 
 
 def compile_engine(
-    network: "Source | keras.Model",
+    network: "Network | keras.Model",
     engine: str = "auto",
     threads: int | None = None,
     sizes: int = 2,
@@ -105,7 +105,7 @@ def compile_engine(
     TensorFlow is imported only where the network has to be built, or runs on it.
 
     Args:
-        network: a Source, or a functional or sequential Keras model with one input (B, H, W, C); H and W may be None.
+        network: a Network, or a functional or sequential Keras model with one input (B, H, W, C); H and W may be None.
             Its layers must read their weights through Keras, as `nets.layers` does.
         engine: "keras" for a `tf.function`, "litert" for LiteRT, or "auto": LiteRT on a CPU if
             it is installed and can run the network, else the `tf.function`.
@@ -130,7 +130,7 @@ def compile_engine(
     lower = precision != "float32"
     if lower and engine == "keras":
         raise ValueError(f"precision {precision} needs engine litert or auto, not keras")
-    source = network if isinstance(network, Source) else _source_of(network)
+    source = network if isinstance(network, Network) else _network_of(network)
     on_gpu = engine != "litert" and has_gpu()
     if engine == "litert" or lower or (engine == "auto" and not on_gpu):
         source.prepare(
@@ -146,16 +146,16 @@ def compile_engine(
             if engine == "litert" or lower:
                 raise ValueError(reason) from error
             _log.warning("%s; it runs slower, on TensorFlow", reason)
-    model, facts = source.built()
+    model, facts, _ = source.built()
     facts = {**facts, "shape": list(model.inputs[0].shape)}
     return Engine("keras", _keras_runner(model, on_gpu), facts, KERAS_PIXELS)
 
 
-def _source_of(model: "keras.Model") -> Source:
-    """Returns the Source of a Keras model that is there already."""
+def _network_of(model: "keras.Model") -> Network:
+    """Returns the Network of a Keras model that is there already."""
     if len(model.inputs) != 1:
         raise ValueError(f"an engine takes one input, {model.name!r} has {len(model.inputs)}")
-    return Source(model.name, fingerprint(model), lambda: (model, {}))
+    return Network(model.name, fingerprint(model), lambda: Built(model, {}))
 
 
 def _usable_cores() -> int:

@@ -16,7 +16,6 @@ from nets.mtcnn import onet, pnet, rnet
 from nets.normalization import normalize
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode_boxes, decode_landmarks
-from utils.detection.mtcnn import WEIGHT_FILES
 from utils.export.formats import RUNTIMES, SUFFIXES, Run, open_exported, runtime, write_exported
 from utils.export.serving import serve_mtcnn, serve_recognizer, serve_retinaface
 from utils.faces.alignment import ARCFACE_TEMPLATE
@@ -24,6 +23,7 @@ from utils.files.atomic_file import replacing
 from utils.files.digests import digest
 from utils.images.placement import fit_within, letterbox, pad_to_multiple, resize
 from utils.weights.loading import load_weights
+from utils.weights.networks import MTCNN_FILES
 
 LARGEST_DIFFERENCES = {"float32": 1e-3, "float16": 2e-2}
 """Between an exported file's results and Keras's; lengths are of vectors, or fractions of images.
@@ -160,7 +160,7 @@ def retinaface_subject(
 def mtcnn_subjects(folder: str | os.PathLike, photos: Sequence[np.ndarray]) -> Iterator[Subject]:
     """Yields P-, R- and O-Net with the weights det1-3.npy of a folder."""
     builders, sides = (pnet, rnet, onet), (None, 24, 48)
-    for build, name, side in zip(builders, WEIGHT_FILES, sides, strict=True):
+    for build, name, side in zip(builders, MTCNN_FILES, sides, strict=True):
         network, path = build(), Path(folder, name)
         load_weights(network, path)
         served = serve_mtcnn(network)

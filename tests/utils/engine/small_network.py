@@ -5,7 +5,7 @@ from keras import layers
 from nets.layers import BatchNormalization
 from utils.engine.conversion import fingerprint
 from utils.engine.litert import Interpreters
-from utils.engine.source import Source
+from utils.engine.network import Built, Network
 
 
 def network(filters=4, side=None):
@@ -28,8 +28,8 @@ def check(run, model, batch):
 
 
 def source(model):
-    """A Source of a Keras model that is there already."""
-    return Source(model.name, fingerprint(model), lambda: (model, {}))
+    """A Network of a Keras model that is there already."""
+    return Network(model.name, fingerprint(model), lambda: Built(model, {}))
 
 
 def litert(model, precision="float32", sizes=2):

@@ -6,7 +6,7 @@ from keras import layers
 from tests.utils.engine.small_network import check, images, litert, network, source
 from utils.engine import conversion, quantization
 from utils.engine.compiled import write_compiled
-from utils.engine.source import Source
+from utils.engine.network import Built, Network
 
 CONVERTED = "network: is converted for this CPU, once"
 
@@ -120,7 +120,7 @@ def test_form_beside_the_weights_needs_no_keras(tmp_path, cache, precision):
     write_compiled(tmp_path / "small.tflite", whole.compiled())
     for path in cache.iterdir():
         path.unlink()
-    found = Source("small", whole.name, unbuildable, tmp_path / "small")
+    found = Network("small", whole.name, unbuildable, tmp_path / "small")
     found.prepare(precision)
     assert found.compiled(precision).facts["shape"] == [None, None, None, 3]
     assert len(list(cache.iterdir())) == (precision == "int8")
@@ -138,5 +138,5 @@ def test_form_of_other_weights_is_passed_over(tmp_path, conversions):
 def test_facts_of_the_builder_are_kept(cache):
     model = network()
     for _ in range(2):
-        facts = Source("net", "n", lambda: (model, {"threshold": 1.5})).compiled().facts
+        facts = Network("net", "n", lambda: Built(model, {"threshold": 1.5})).compiled().facts
         assert facts["threshold"] == 1.5

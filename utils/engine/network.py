@@ -5,10 +5,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from utils.engine import conversion, quantization
 from utils.engine.compiled import Compiled, cached_path, keep_in_cache, read_compiled
+from utils.engine.devices import start_tensorflow
 from utils.engine.litert import Interpreters
 from utils.files.digests import digest
 
@@ -21,7 +22,21 @@ ENDINGS = {"float32": ".tflite", "float16": ".float16.tflite", "int8": ".int8.tf
 _log = logging.getLogger(__name__)
 
 
-class Source:
+class Built(NamedTuple):
+    """A network as its builder returns it.
+
+    Attributes:
+        model: the Keras model.
+        facts: JSON values that are kept with its compiled form.
+        report: of loading the weights.
+    """
+
+    model: "keras.Model"
+    facts: Mapping[str, Any]
+    report: Any = None
+
+
+class Network:
     """A network that is built in Keras only when somebody needs that.
 
     Several threads may share it.
@@ -31,7 +46,7 @@ class Source:
         self,
         title: str,
         name: str,
-        build: Callable[[], tuple["keras.Model", Mapping[str, Any]]],
+        build: Callable[[], Built],
         beside: Path | None = None,
     ):
         """Takes the way to the network.
@@ -39,21 +54,26 @@ class Source:
         Args:
             title: what to call the network in a message.
             name: equal only for networks that compute the same: of weights, settings and code.
-            build: returns the Keras model and JSON facts that are kept with its compiled form.
+            build: builds it and loads its weights.
             beside: path without ending of compiled forms that may come along with the weights.
         """
         self.title = title
         self.name = name
         self._build = build
         self._beside = beside
-        self._built: tuple[keras.Model, Mapping[str, Any]] | None = None
+        self._built: Built | None = None
         self._found: dict[str, Compiled] = {}
         self._lock = threading.RLock()
 
-    def built(self) -> tuple["keras.Model", Mapping[str, Any]]:
-        """Returns the Keras model and its facts; builds them at the first call."""
+    def built(self) -> Built:
+        """Returns the Keras model, its facts and report; builds it at the first call.
+
+        Raises:
+            ModuleNotFoundError: TensorFlow is not installed.
+        """
         with self._lock:
             if self._built is None:
+                start_tensorflow(self.title)
                 self._built = self._build()
             return self._built
 
@@ -98,7 +118,7 @@ class Source:
         return self._found[precision]
 
     def _convert(self) -> Compiled:
-        model, facts = self.built()
+        model, facts, _ = self.built()
         shape = model.inputs[0].shape
         import ai_edge_litert.interpreter  # noqa: F401  Fail before the conversion, not after it.
 
