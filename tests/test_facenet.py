@@ -162,12 +162,13 @@ def test_wrong_settings_are_named(weights, settings, error, message):
 @pytest.mark.parametrize(
     ("layers", "network"), [("C3_reduced", "retinaface_mobilenet"), ("Bottleneck", "mobilenet")]
 )
-def test_weights_of_another_network_are_named(monkeypatch, layers, network):
+def test_weights_of_another_network_are_named(monkeypatch, tmp_path, layers, network):
     arrays = {layers: [np.zeros(3)], "conv_pw_1": [np.zeros(3)]}
     other = WeightFile("other.h5", "keras2", arrays)
-    monkeypatch.setattr("facenet.read_weight_file", lambda path: other)
+    monkeypatch.setattr("utils.weights.networks.read_weight_file", lambda path: other)
+    (tmp_path / "other.h5").write_bytes(b"weights")
     with pytest.raises(ValueError, match=f"other.*the file holds {network} weights"):
-        build("other.h5", backbone=BACKBONE)
+        build(tmp_path / "other.h5", backbone=BACKBONE)
 
 
 def test_backbone_is_what_the_weights_are_of(weights, tmp_path):

@@ -42,8 +42,10 @@ def weights_digest(path: str | os.PathLike) -> str:
     else:
         files = sorted(path.parent.glob(f"{path.name}.*"))
     if not files:
-        what = "no det*.npy in this folder" if path.is_dir() else "no such weights"
-        raise FileNotFoundError(f"{path}: {what}")
+        published = "no such weight file; published ones: python -m utils.weights download list"
+        raise FileNotFoundError(
+            f"{path}: {'no det*.npy in this folder' if path.is_dir() else published}"
+        )
     # Names of a folder's files matter, the name of a single file does not.
     names = [file.name for file in files] if len(files) > 1 else [""]
     parts = [name.encode() + digest(file) for name, file in zip(names, files, strict=True)]
