@@ -88,9 +88,7 @@ def embed(settings: Mapping[str, Any], paths: np.ndarray) -> tuple["Facenet", np
     return network, np.concatenate(parts)
 
 
-def print_figures(
-    labels: np.ndarray, same: np.ndarray, found: Mapping[str, Any], rate: float
-) -> None:
+def print_figures(labels: np.ndarray, same: np.ndarray, found: Mapping[str, Any], rate: float) -> None:
     """Prints the threshold with its rates, and whether the pairs are enough for the asked rate."""
     different = np.count_nonzero(~same)
     if rate * different < _ENOUGH:
@@ -106,12 +104,7 @@ def print_figures(
     )
 
 
-def save(
-    network: "Facenet",
-    found: Mapping[str, Any],
-    distances: np.ndarray,
-    same: np.ndarray,
-) -> tuple[Path, Path]:
+def save(network: "Facenet", found: Mapping[str, Any], distances: np.ndarray, same: np.ndarray) -> tuple[Path, Path]:
     """Writes the card and the picture beside the weights; returns their paths."""
     from utils.pictures.plots import save_distances
 

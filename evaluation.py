@@ -38,12 +38,7 @@ _defaults = {
     "batch_size": 8,  # images in work at once
 }
 _choices = {"engine": ENGINES}
-_ranges = {
-    "iou_thresh": (0.01, 1),
-    "confidence": (0, 1),
-    "nms_iou": (0, 1),
-    "batch_size": (1, None),
-}
+_ranges = {"iou_thresh": (0.01, 1), "confidence": (0, 1), "nms_iou": (0, 1), "batch_size": (1, None)}
 _NETWORK_KEYS = ("model_path", "backbone", "confidence", "nms_iou", "engine", "batch_size")
 
 

@@ -190,9 +190,7 @@ class Facenet:
             self.letterbox_image,
         )
 
-    def face_crops(
-        self, images: Images, faces: Sequence[Detections] | None = None
-    ) -> list[np.ndarray | None]:
+    def face_crops(self, images: Images, faces: Sequence[Detections] | None = None) -> list[np.ndarray | None]:
         """Cuts out the face of each image, as the network wants it, before normalisation.
 
         Args:
@@ -286,9 +284,7 @@ def build_facenet(settings: Mapping[str, Any]) -> Facenet:
     return Facenet(**{**chosen, "detector": settings["detector"]})
 
 
-def build_detector(
-    settings: Mapping[str, Any], enlarge: bool | None = None
-) -> "Retinaface | Mtcnn":
+def build_detector(settings: Mapping[str, Any], enlarge: bool | None = None) -> "Retinaface | Mtcnn":
     """Builds the face detector that settings describe.
 
     Args:
@@ -328,16 +324,12 @@ def _detector_class(name: str | None) -> Any:
 def _check(settings: Mapping[str, Any]) -> None:
     """Raises ValueError on a value that is not allowed."""
     if settings["detector"] not in DETECTORS:
-        raise ValueError(
-            f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none"
-        )
+        raise ValueError(f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none")
     if settings["batch_size"] < 1:
         raise ValueError(f"Facenet: batch_size {settings['batch_size']}: at least 1 expected")
     if settings["normalization"] not in (None, *NORMALIZATIONS):
         choices = ", ".join(NORMALIZATIONS)
-        raise ValueError(
-            f"Facenet: normalization {settings['normalization']!r} is not one of {choices}"
-        )
+        raise ValueError(f"Facenet: normalization {settings['normalization']!r} is not one of {choices}")
     shape = settings["input_shape"]
     if shape is not None and len(shape) != 3:
         raise ValueError(f"Facenet: input_shape {shape}: height, width, 3 expected")
@@ -345,9 +337,7 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 def _threshold(given: float | None, model_path: str) -> float:
     """Returns the threshold that is given, else that of the card beside the weights, else 1.1."""
-    threshold = (
-        read_card(model_path).get("threshold", DEFAULT_THRESHOLD) if given is None else given
-    )
+    threshold = read_card(model_path).get("threshold", DEFAULT_THRESHOLD) if given is None else given
     if not isinstance(threshold, int | float) or not 0 <= threshold <= 2:
         raise ValueError(f"Facenet: threshold {threshold!r}: a distance, 0 to 2, expected")
     return threshold

@@ -155,18 +155,9 @@ class Retinaface:
         size = canvases.shape[1:3]
         anchors = Anchors(self.cfg, size).get_anchors()
         outputs = self._network(normalize(canvases, "caffe"))
-        for (index, _, placed, image_size), boxes, scores, landmarks in zip(
-            group, *outputs, strict=True
-        ):
+        for (index, _, placed, image_size), boxes, scores, landmarks in zip(group, *outputs, strict=True):
             found = decode(
-                boxes,
-                scores,
-                landmarks,
-                anchors,
-                size,
-                self.confidence,
-                self.nms_iou,
-                self.cfg["variances"],
+                boxes, scores, landmarks, anchors, size, self.confidence, self.nms_iou, self.cfg["variances"]
             )
             results[index] = found.to_original(placed).clip(image_size)
 
@@ -190,9 +181,7 @@ class Retinaface:
 def _check(settings: Mapping[str, Any]) -> None:
     """Raises ValueError on a value that is not allowed."""
     if settings["backbone"] not in (None, *DETECTORS):
-        raise ValueError(
-            f"Retinaface: backbone {settings['backbone']!r} is not mobilenet or resnet50"
-        )
+        raise ValueError(f"Retinaface: backbone {settings['backbone']!r} is not mobilenet or resnet50")
     shape = settings["input_shape"]
     if np.ndim(shape) != 1 or len(shape) < 2 or min(shape) < 1:
         raise ValueError(f"Retinaface: input_shape {shape}: height, width expected")

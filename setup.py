@@ -31,9 +31,7 @@ class BuildFaces(build_py):
     def run(self):
         """Builds; a clone is used in place, so an editable installation is refused."""
         if self.editable_mode:
-            raise SystemExit(
-                "no editable installation: run the clone's scripts, or `pip install .`"
-            )
+            raise SystemExit("no editable installation: run the clone's scripts, or `pip install .`")
         super().run()
 
     def find_package_modules(self, package, package_dir):

@@ -116,9 +116,7 @@ def main() -> None:
     train(settings, strategy)
 
 
-def train(
-    settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None" = None
-) -> "keras.Model":
+def train(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None" = None) -> "keras.Model":
     """Runs the phases of a training; returns the trainer.
 
     Args:
@@ -213,9 +211,7 @@ def run_phase(
                 epochs=stop,
                 steps_per_epoch=steps - skip,
                 validation_data=task.validation(batch_size),
-                callbacks=create_callbacks(
-                    task, settings, number, steps, epochs.stop, batch_size, skip
-                ),
+                callbacks=create_callbacks(task, settings, number, steps, epochs.stop, batch_size, skip),
                 shuffle=False,  # the stream comes shuffled
                 verbose=0,
             )
@@ -225,10 +221,7 @@ def steps_of_epoch(task: Any, settings: Mapping[str, Any], batch_size: int) -> i
     """Returns the steps of an epoch; ValueError where a batch is larger than an epoch."""
     steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
     if steps < 1:
-        raise ValueError(
-            f"batch_size {batch_size} is more than the {task.epoch_length} images of an epoch; "
-            "lower it"
-        )
+        raise ValueError(f"batch_size {batch_size} is more than the {task.epoch_length} images of an epoch; lower it")
     return steps
 
 

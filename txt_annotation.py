@@ -91,13 +91,7 @@ _ranges = {
     "val_share": (0, 0.99),
     "seed": (0, None),
 }
-_DECISIVE = (
-    "detector",
-    "detector_backbone",
-    "detector_confidence",
-    "detector_input_shape",
-    "second_look",
-)
+_DECISIVE = ("detector", "detector_backbone", "detector_confidence", "detector_input_shape", "second_look")
 
 
 def main() -> None:

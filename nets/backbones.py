@@ -36,12 +36,7 @@ class Backbone:
 
 BACKBONES = {
     "mobilenet": Backbone(
-        mobilenet.facenet_mobilenet,
-        (160, 160, 3),
-        128,
-        "unit",
-        mobilenet.FACENET_HEAD,
-        mobilenet.FACENET_SIGNATURE,
+        mobilenet.facenet_mobilenet, (160, 160, 3), 128, "unit", mobilenet.FACENET_HEAD, mobilenet.FACENET_SIGNATURE
     ),
     "inception_resnetv1": Backbone(
         inception_resnetv1.inception_resnetv1,
@@ -70,12 +65,7 @@ BACKBONES = {
         mobilefacenet.MOBILEFACENET_BLOCKS,
     ),
     "arcface_iresnet50": Backbone(
-        iresnet.iresnet50,
-        (112, 112, 3),
-        512,
-        "symmetric",
-        mobilenet.FLAT_HEAD,
-        iresnet.SIGNATURE,
+        iresnet.iresnet50, (112, 112, 3), 512, "symmetric", mobilenet.FLAT_HEAD, iresnet.SIGNATURE
     ),
 }
 

@@ -10,9 +10,7 @@ import keras
 import tensorflow as tf
 
 
-def split_blocks(
-    network: keras.Model, last_layers: Sequence[str]
-) -> list[tuple[list[int], keras.Model]]:
+def split_blocks(network: keras.Model, last_layers: Sequence[str]) -> list[tuple[list[int], keras.Model]]:
     """Returns the blocks that a network is cut into; they share its weights.
 
     Args:
@@ -59,11 +57,7 @@ class BlockDistillation:
     """
 
     def __init__(
-        self,
-        student: keras.Model,
-        teacher: keras.Model,
-        last_layers: Sequence[str],
-        guided: bool = True,
+        self, student: keras.Model, teacher: keras.Model, last_layers: Sequence[str], guided: bool = True
     ) -> None:
         """Cuts both networks, of one architecture, behind the same layers; see `split_blocks`.
 
@@ -100,9 +94,7 @@ class BlockDistillation:
         """Returns the mean over the blocks of `relative_error`, a scalar; see `compare`."""
         return self.mean_error(self.compare(images, training))
 
-    def compare(
-        self, images: tf.Tensor, training: bool
-    ) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    def compare(self, images: tf.Tensor, training: bool) -> list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         """Returns the outputs of both networks, block by block.
 
         Args:
@@ -126,9 +118,7 @@ class BlockDistillation:
         """Returns the mean over the blocks of `relative_error`, a scalar."""
         return tf.add_n([relative_error(*block) for block in compared]) / len(compared)
 
-    def _lessons(
-        self, images: tf.Tensor
-    ) -> Iterator[tuple[keras.Model, list[tf.Tensor], tf.Tensor, tf.Tensor]]:
+    def _lessons(self, images: tf.Tensor) -> Iterator[tuple[keras.Model, list[tf.Tensor], tf.Tensor, tf.Tensor]]:
         """Yields each block, the teacher's inputs and output of it, and what it has to add.
 
         What it has to add is the output less the input of its shortcut, where there is one.

@@ -51,9 +51,7 @@ def multibox_loss(
     }
 
 
-def imitation_loss(
-    teacher: Sequence[tf.Tensor], student: Sequence[tf.Tensor]
-) -> dict[str, tf.Tensor]:
+def imitation_loss(teacher: Sequence[tf.Tensor], student: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
     """Returns how far a detector's outputs are from a teacher's, where the teacher sees faces.
 
     An anchor counts as much as the teacher's probability of a face. The class loss is the

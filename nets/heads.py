@@ -14,9 +14,7 @@ Seed: TypeAlias = Sequence[int] | tf.Tensor
 COSINE_LIMIT = 1.0 - 1e-7  # at a cosine of 1 the slope of the angle is infinite
 
 
-def sample_classes(
-    labels: tf.Tensor, num_classes: int, num_sampled: int, seed: Seed
-) -> tuple[tf.Tensor, tf.Tensor]:
+def sample_classes(labels: tf.Tensor, num_classes: int, num_sampled: int, seed: Seed) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws the classes one step of Partial FC compares with (An et al., 2021).
 
     All classes of the batch are in; the rest are drawn uniformly without repeats. The same seed
@@ -76,9 +74,7 @@ class ArcMargin(keras.layers.Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Creates W for embeddings of `input_shape` (B, D)."""
-        self.W = self.add_weight(
-            name="W", shape=(input_shape[-1], self.num_classes), initializer="glorot_uniform"
-        )
+        self.W = self.add_weight(name="W", shape=(input_shape[-1], self.num_classes), initializer="glorot_uniform")
 
     def call(self, embeddings: tf.Tensor) -> tf.Tensor:
         """Compares (B, D) embeddings, of any float type and norm, with all classes.
@@ -87,9 +83,7 @@ class ArcMargin(keras.layers.Layer):
         """
         return self._cosines(embeddings, tf.convert_to_tensor(self.W))
 
-    def sampled(
-        self, embeddings: tf.Tensor, labels: tf.Tensor, seed: Seed
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def sampled(self, embeddings: tf.Tensor, labels: tf.Tensor, seed: Seed) -> tuple[tf.Tensor, tf.Tensor]:
         """Compares embeddings with `sample_rate` of the classes, their own among them.
 
         Time and memory fall with the rate, since only the sampled columns of W are normalised and
@@ -135,9 +129,7 @@ class CenterBank(keras.layers.Layer):
         centers: (C, D) float32 weight, not trainable, zero at the start.
     """
 
-    def __init__(
-        self, num_classes: int, embedding_size: int, rate: float = 0.5, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int, embedding_size: int, rate: float = 0.5, **kwargs: Any) -> None:
         """Sets up the bank.
 
         Args:
@@ -176,9 +168,5 @@ class CenterBank(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
-        settings = {
-            "num_classes": self.num_classes,
-            "embedding_size": self.embedding_size,
-            "rate": self.rate,
-        }
+        settings = {"num_classes": self.num_classes, "embedding_size": self.embedding_size, "rate": self.rate}
         return {**super().get_config(), **settings}

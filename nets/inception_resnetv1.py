@@ -17,12 +17,7 @@ def _norm(x: KerasTensor, name: str) -> KerasTensor:
 
 
 def _conv(
-    x: KerasTensor,
-    filters: int,
-    kernel_size: int | tuple[int, int],
-    name: str,
-    strides: int = 1,
-    padding: str = "same",
+    x: KerasTensor, filters: int, kernel_size: int | tuple[int, int], name: str, strides: int = 1, padding: str = "same"
 ) -> KerasTensor:
     x = layers.Conv2D(
         filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name
@@ -32,11 +27,7 @@ def _conv(
 
 
 def _residual(
-    x: KerasTensor,
-    branches: Sequence[KerasTensor],
-    scale: float,
-    name: str,
-    activate: bool = True,
+    x: KerasTensor, branches: Sequence[KerasTensor], scale: float, name: str, activate: bool = True
 ) -> KerasTensor:
     """Adds the scaled 1x1 projection of the concatenated branches to the block's input."""
     mixed = layers.Concatenate(name=f"{name}_Concatenate")(branches)
@@ -91,10 +82,7 @@ def _reduction_b(x: KerasTensor, name: str = "Mixed_7a") -> KerasTensor:
 
 
 def inception_resnetv1(
-    inputs: KerasTensor,
-    embedding_size: int = 128,
-    keep_probability: float = 0.5,
-    symmetric: bool = False,
+    inputs: KerasTensor, embedding_size: int = 128, keep_probability: float = 0.5, symmetric: bool = False
 ) -> KerasTensor:
     """Returns the (B, embedding_size) embedding before L2 of Inception-ResNet-v1.
 

@@ -8,10 +8,7 @@ from nets.mobilenet import FLAT_HEAD, flat_embedding
 # stage number -> (filters, blocks)
 IRESNET50 = {2: (64, 3), 3: (128, 4), 4: (256, 14), 5: (512, 3)}
 
-SIGNATURE = (
-    "res2a_branch2a",
-    FLAT_HEAD[-1],
-)  # layers by which a weight file is told to be of this network
+SIGNATURE = ("res2a_branch2a", FLAT_HEAD[-1])  # layers by which a weight file is told to be of this network
 
 
 def _norm(x: KerasTensor, name: str) -> KerasTensor:
@@ -40,10 +37,7 @@ def _block(x: KerasTensor, filters: int, stride: int, name: str, symmetric: bool
 
 
 def iresnet50(
-    inputs: KerasTensor,
-    embedding_size: int = 512,
-    keep_probability: float = 0.5,
-    symmetric: bool = False,
+    inputs: KerasTensor, embedding_size: int = 512, keep_probability: float = 0.5, symmetric: bool = False
 ) -> KerasTensor:
     """Returns the (B, embedding_size) embedding before L2 of iResNet-50.
 

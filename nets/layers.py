@@ -19,9 +19,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     batch variance. Inputs of another rank, and a synchronized layer, take the Keras path.
     """
 
-    def call(
-        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
         """Normalises `inputs` over all axes but the last; statistics are always float32."""
         fusible = len(inputs.shape) == 4 and self.axis in (-1, 3) and not self.synchronized
         if not fusible or mask is not None:
@@ -48,9 +46,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def configure_batch_norms(
-    network: keras.Model, momentum: float | None = None, synchronized: bool = False
-) -> None:
+def configure_batch_norms(network: keras.Model, momentum: float | None = None, synchronized: bool = False) -> None:
     """Sets all batch normalisations of a network.
 
     Args:
@@ -69,10 +65,7 @@ class PReLU(keras.layers.PReLU):
     """Parametric ReLU, max(x, 0) + alpha * min(x, 0), one slope a channel (He et al., 2015)."""
 
     def __init__(
-        self,
-        shared_axes: Sequence[int] = (1, 2),
-        alpha_initializer: keras.Initializer | None = None,
-        **kwargs: Any,
+        self, shared_axes: Sequence[int] = (1, 2), alpha_initializer: keras.Initializer | None = None, **kwargs: Any
     ) -> None:
         """Starts at the slope 0.25 that the paper uses, unless an initializer is given."""
         initializer = alpha_initializer or keras.initializers.Constant(0.25)

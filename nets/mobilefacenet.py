@@ -32,9 +32,7 @@ def _depthwise(x: KerasTensor, stride: int, name: str, symmetric: bool) -> Keras
     return PReLU(name=f"{name}_prelu")(_norm(x, name))
 
 
-def _bottleneck(
-    x: KerasTensor, expanded: int, filters: int, stride: int, name: str, symmetric: bool
-) -> KerasTensor:
+def _bottleneck(x: KerasTensor, expanded: int, filters: int, stride: int, name: str, symmetric: bool) -> KerasTensor:
     """Expands, filters each channel, projects; adds the input where the stride is 1."""
     y = _conv(x, expanded, f"{name}_expand")
     y = _depthwise(y, stride, f"{name}_dw", symmetric)
@@ -42,19 +40,14 @@ def _bottleneck(
     return layers.Add(name=f"{name}_add")([y, x]) if stride == 1 else y
 
 
-def _residual_stage(
-    x: KerasTensor, count: int, expanded: int, name: str, symmetric: bool
-) -> KerasTensor:
+def _residual_stage(x: KerasTensor, count: int, expanded: int, name: str, symmetric: bool) -> KerasTensor:
     for i in range(count):
         x = _bottleneck(x, expanded, x.shape[-1], 1, f"{name}_{i}", symmetric)
     return x
 
 
 def mobilefacenet(
-    inputs: KerasTensor,
-    embedding_size: int = 128,
-    keep_probability: float = 1.0,
-    symmetric: bool = False,
+    inputs: KerasTensor, embedding_size: int = 128, keep_probability: float = 1.0, symmetric: bool = False
 ) -> KerasTensor:
     """Returns the (B, embedding_size) embedding before L2 of MobileFaceNet as ArcFace's authors trained it.
 

@@ -26,9 +26,7 @@ def _norm_relu6(x: KerasTensor, name: str, epsilon: float) -> KerasTensor:
     return layers.Activation("relu6", name=f"{name}_relu")(x)
 
 
-def _conv1(
-    x: KerasTensor, filters: int, stride: int, epsilon: float, symmetric: bool
-) -> KerasTensor:
+def _conv1(x: KerasTensor, filters: int, stride: int, epsilon: float, symmetric: bool) -> KerasTensor:
     x, padding = strided_padding(x, 3, stride, symmetric, "conv1")
     x = layers.Conv2D(
         filters, 3, strides=stride, padding=padding, use_bias=False, name="conv1"
@@ -49,11 +47,7 @@ def _separable_block(
 
 
 def mobilenet_v1(
-    inputs: KerasTensor,
-    width: float = 1.0,
-    first_stride: int = 2,
-    epsilon: float = 1e-3,
-    symmetric: bool = False,
+    inputs: KerasTensor, width: float = 1.0, first_stride: int = 2, epsilon: float = 1e-3, symmetric: bool = False
 ) -> list[KerasTensor]:
     """Returns the outputs of the thirteen blocks of the convolutional part.
 
@@ -77,10 +71,7 @@ def mobilenet_v1(
 
 
 def facenet_mobilenet(
-    inputs: KerasTensor,
-    embedding_size: int = 128,
-    keep_probability: float = 0.5,
-    symmetric: bool = False,
+    inputs: KerasTensor, embedding_size: int = 128, keep_probability: float = 0.5, symmetric: bool = False
 ) -> KerasTensor:
     """Returns the embedding of FaceNet in Keras before L2: (B, 160, 160, 3) -> (B, embedding_size)."""
     x = mobilenet_v1(inputs, symmetric=symmetric)[-1]  # 5 x 5 x 1024
@@ -92,10 +83,7 @@ def facenet_mobilenet(
 
 
 def arcface_mobilenet(
-    inputs: KerasTensor,
-    embedding_size: int = 512,
-    keep_probability: float = 0.5,
-    symmetric: bool = False,
+    inputs: KerasTensor, embedding_size: int = 512, keep_probability: float = 0.5, symmetric: bool = False
 ) -> KerasTensor:
     """Returns the embedding of ArcFace's MobileNetV1 before L2: (B, 112, 112, 3) -> (B, embedding_size)."""
     x = mobilenet_v1(inputs, first_stride=1, epsilon=1e-5, symmetric=symmetric)[-1]  # 7 x 7 x 1024

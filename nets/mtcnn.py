@@ -21,9 +21,7 @@ RNET_SIDE = 24
 ONET_SIDE = 48
 
 
-def _conv_prelu(
-    x: KerasTensor, filters: int, kernel_size: int, conv_name: str, prelu_name: str
-) -> KerasTensor:
+def _conv_prelu(x: KerasTensor, filters: int, kernel_size: int, conv_name: str, prelu_name: str) -> KerasTensor:
     x = layers.Conv2D(filters, kernel_size, name=conv_name)(x)
     return layers.PReLU(shared_axes=[1, 2], name=prelu_name)(x)
 

@@ -71,9 +71,7 @@ def split_triplets(embeddings: tf.Tensor) -> list[tf.Tensor]:
     return tf.split(embeddings, 3, axis=0)
 
 
-def triplet_loss(
-    anchor: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, alpha: float = 0.2
-) -> tf.Tensor:
+def triplet_loss(anchor: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, alpha: float = 0.2) -> tf.Tensor:
     """Returns the mean of max(d(a, p) - d(a, n) + alpha, 0) over the triplets that cost anything.
 
     d is the Euclidean distance, as in Keras FaceNet; Schroff et al. (2015, eq. 3) and FaceNet in
@@ -93,9 +91,7 @@ def triplet_loss(
     return _mean_over(tf.reduce_sum(hinge), tf.math.count_nonzero(hinge))
 
 
-def triplet_semihard(
-    embeddings: tf.Tensor, labels: tf.Tensor, alpha: float = 0.2
-) -> tuple[tf.Tensor, tf.Tensor]:
+def triplet_semihard(embeddings: tf.Tensor, labels: tf.Tensor, alpha: float = 0.2) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the triplet loss of every pair of one person with a semi-hard negative (Schroff et al., 2015).
 
     A pair (a, p) gets the nearest negative that is strictly farther from a than p is; when none
@@ -129,9 +125,7 @@ def triplet_semihard(
     return _mean_over(tf.reduce_sum(hinge), active), active
 
 
-def triplet_batch_hard(
-    embeddings: tf.Tensor, labels: tf.Tensor, alpha: float = 0.2
-) -> tuple[tf.Tensor, tf.Tensor]:
+def triplet_batch_hard(embeddings: tf.Tensor, labels: tf.Tensor, alpha: float = 0.2) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the triplet loss of images with farthest positive and nearest negative (Hermans, 2017).
 
     Distances are Euclidean, as the paper advises. The mean is over the anchors that have both a
@@ -161,9 +155,7 @@ def triplet_batch_hard(
     return _mean_over(tf.reduce_sum(cost), tf.math.count_nonzero(valid)), active
 
 
-def softmax_cross_entropy(
-    logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0
-) -> tf.Tensor:
+def softmax_cross_entropy(logits: tf.Tensor, labels: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
     """Returns the mean cross entropy of softmax(logits) with the labels, optionally smoothed.
 
     A smoothing of s moves s of the probability of the label evenly to all C classes (Szegedy et
@@ -204,9 +196,7 @@ def center_loss(embeddings: tf.Tensor, labels: tf.Tensor, centers: tf.Tensor) ->
     return 0.5 * _mean(_squared_distance(embeddings, own))
 
 
-def center_update(
-    centers: tf.Tensor, embeddings: tf.Tensor, labels: tf.Tensor, rate: float = 0.5
-) -> tf.Tensor:
+def center_update(centers: tf.Tensor, embeddings: tf.Tensor, labels: tf.Tensor, rate: float = 0.5) -> tf.Tensor:
     """Returns centres moved towards a batch's embeddings of their class (Wen et al., 2016, eq. 4).
 
     c_j += rate * sum(x_i - c_j) / (1 + n_j) over the n_j rows of class j; other centres stay.
@@ -251,9 +241,7 @@ def _add_to_target(cosine: tf.Tensor, labels: tf.Tensor, change: tf.Tensor) -> t
     return tf.tensor_scatter_nd_add(cosine, targets, change)
 
 
-def arcface_logits(
-    cosine: tf.Tensor, labels: tf.Tensor, margin: float = 0.5, scale: float = 64.0
-) -> tf.Tensor:
+def arcface_logits(cosine: tf.Tensor, labels: tf.Tensor, margin: float = 0.5, scale: float = 64.0) -> tf.Tensor:
     """Returns logits with an angular margin: scale * cos(angle + margin) for the label's class.
 
     Deng et al. (2019). Beyond an angle of pi - margin the cosine would rise again; there the
@@ -277,9 +265,7 @@ def arcface_logits(
     return scale * _add_to_target(cosine, labels, with_margin - target)
 
 
-def cosface_logits(
-    cosine: tf.Tensor, labels: tf.Tensor, margin: float = 0.35, scale: float = 64.0
-) -> tf.Tensor:
+def cosface_logits(cosine: tf.Tensor, labels: tf.Tensor, margin: float = 0.35, scale: float = 64.0) -> tf.Tensor:
     """Returns logits with a cosine margin: scale * (cos - margin) for the label's class.
 
     Wang et al. (2018, CosFace).
@@ -309,8 +295,7 @@ def embedding_distance(student: tf.Tensor, teacher: tf.Tensor) -> tf.Tensor:
         The loss, a float32 scalar in [0, 4].
     """
     student, teacher = (
-        tf.math.l2_normalize(embeddings, axis=1, epsilon=NORM_EPSILON)
-        for embeddings in _float32(student, teacher)
+        tf.math.l2_normalize(embeddings, axis=1, epsilon=NORM_EPSILON) for embeddings in _float32(student, teacher)
     )
     return _mean(_squared_distance(student, tf.stop_gradient(teacher)))
 

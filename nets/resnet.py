@@ -12,11 +12,7 @@ def _conv_norm(
     x: KerasTensor, filters: int, kernel_size: int, stride: int, branch: str, relu: bool = True
 ) -> KerasTensor:
     x = layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=stride,
-        padding="same" if kernel_size == 3 else "valid",
-        name=f"res{branch}",
+        filters, kernel_size, strides=stride, padding="same" if kernel_size == 3 else "valid", name=f"res{branch}"
     )(x)
     x = BatchNormalization(name=f"bn{branch}")(x)
     return layers.Activation("relu", name=f"relu{branch}")(x) if relu else x

@@ -36,9 +36,7 @@ MOBILENET_BLOCKS = (
 )
 
 
-def _conv_norm(
-    x: KerasTensor, filters: int, kernel_size: int, name: str, leaky: float | None = None
-) -> KerasTensor:
+def _conv_norm(x: KerasTensor, filters: int, kernel_size: int, name: str, leaky: float | None = None) -> KerasTensor:
     x = layers.Conv2D(filters, kernel_size, padding="same", name=name)(x)
     x = BatchNormalization(name=f"{name}_bn")(x)
     if leaky is None:
@@ -74,11 +72,7 @@ def _ssh(x: KerasTensor, channels: int, leaky: float, name: str) -> KerasTensor:
 
 
 def _head(
-    feature_maps: Sequence[KerasTensor],
-    values: int,
-    name: str,
-    output_name: str,
-    activation: str = "linear",
+    feature_maps: Sequence[KerasTensor], values: int, name: str, output_name: str, activation: str = "linear"
 ) -> KerasTensor:
     """Predicts `values` numbers an anchor on every level: (B, A, values), float32."""
     outputs = []
@@ -121,9 +115,7 @@ def RetinaFace(  # noqa: N802
         raise ValueError(f"backbone {backbone!r} is neither 'mobilenet' nor 'resnet50'")
     channels, leaky = cfg["out_channels"], cfg["leaky"]
     pyramid = _pyramid(c3, c4, c5, channels, leaky)
-    features = [
-        _ssh(x, channels, leaky, f"ssh_{lvl}") for lvl, x in zip(LEVELS, pyramid, strict=True)
-    ]
+    features = [_ssh(x, channels, leaky, f"ssh_{lvl}") for lvl, x in zip(LEVELS, pyramid, strict=True)]
     outputs = [
         _head(features, 4, "bbox", "bbox_reg"),
         _head(features, 2, "cls", "cls", "softmax"),

@@ -101,9 +101,7 @@ def write(cast, folder, seed=0):
     walls = [build_wall([cast["shown"][i] for i in part], rng) for part in parts]
     cameras = [draw_camera(wall[0].shape, rng) for wall in walls]
     truth = []
-    writer = cv2.VideoWriter(
-        str(folder / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SIZE[::-1]
-    )
+    writer = cv2.VideoWriter(str(folder / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), FPS, SIZE[::-1])
     for number in range(SECONDS * FPS):
         image, faces = render(walls, cameras, number / FPS)
         writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
@@ -165,9 +163,7 @@ def view(wall, faces, camera, progress):
     x, y, width = camera[0] + (camera[1] - camera[0]) * np.clip(progress, 0, 1)
     scale = SIZE[1] / width
     matrix = np.array([[scale, 0, -x * scale], [0, scale, -y * scale]])
-    image = cv2.warpAffine(
-        wall, matrix, SIZE[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    image = cv2.warpAffine(wall, matrix, SIZE[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     seen = []
     for name, box in faces:
         placed = (box - [x, y, x, y]) * scale

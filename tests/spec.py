@@ -34,23 +34,14 @@ def read_spec(path):
             continue
         match = _LINE.match(line)
         assert match, line
-        settings = dict(
-            s.split("=", 1) for s in re.findall(r"\w+=(?:\[[^ ]*\ ?[^ ]*|\S+)", match["settings"])
-        )
+        settings = dict(s.split("=", 1) for s in re.findall(r"\w+=(?:\[[^ ]*\ ?[^ ]*|\S+)", match["settings"]))
         weights = []
         for item in filter(None, (w.strip() for w in (match["weights"] or "").split(";"))):
             name, shape = item.split()
             weights.append((name, tuple(int(n) for n in shape.split("x"))))
         inputs = [] if match["inputs"].strip() == "-" else match["inputs"].split(", ")
         found.append(
-            SpecLayer(
-                match["name"],
-                match["kind"],
-                [i.strip() for i in inputs],
-                match["out"],
-                settings,
-                weights,
-            )
+            SpecLayer(match["name"], match["kind"], [i.strip() for i in inputs], match["out"], settings, weights)
         )
     return found
 
@@ -104,9 +95,7 @@ def _stock_layer(spec, scale):
         "Activation": lambda: layers.Activation(s["activation"]),
         "LeakyReLU": lambda: layers.LeakyReLU(negative_slope=float(s["alpha"])),
         "Add": layers.Add,
-        "Concatenate": lambda: layers.Concatenate(
-            axis=1 if spec.name in ("bbox_reg", "cls", "ldm_reg") else -1
-        ),
+        "Concatenate": lambda: layers.Concatenate(axis=1 if spec.name in ("bbox_reg", "cls", "ldm_reg") else -1),
         "Dense": lambda: layers.Dense(int(s["units"]), use_bias=s["use_bias"] == "True"),
         "Dropout": lambda: layers.Dropout(float(s["rate"])),
         "Flatten": layers.Flatten,

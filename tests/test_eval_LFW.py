@@ -122,11 +122,7 @@ def test_the_report(monkeypatch, capsys, pictures, built, arguments, tmp_path):
     report = json.loads((tmp_path / "out" / "lfw.json").read_text())
     assert report["accuracy_mean"] == 1 and report["pairs"] == 12 and report["auc"] == 1
     assert len(report["accuracies"]) == FOLDS and report["stages"]["read"]["items"] == 12
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "lfw.json",
-        "lfw_roc.png",
-        "lfw_distances.png",
-    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"lfw.json", "lfw_roc.png", "lfw_distances.png"}
     assert built == ["recogniser", "detector"]
 
 
@@ -184,16 +180,12 @@ def test_without_networks_tensorflow_is_not_loaded(monkeypatch, built, arguments
         "import sys, eval_LFW; from utils.settings.command_line import run; run(eval_LFW.main); "
         "assert 'tensorflow' not in sys.modules and 'torch' not in sys.modules"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command(arguments)], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, *command(arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Accuracy: 1.00000+-0.00000" in done.stdout
 
 
-def test_missing_images_are_counted_and_too_many_are_an_error(
-    monkeypatch, capsys, built, arguments, tmp_path
-):
+def test_missing_images_are_counted_and_too_many_are_an_error(monkeypatch, capsys, built, arguments, tmp_path):
     (tmp_path / "lfw" / "P0" / "P0_0002.png").unlink()
     (tmp_path / "lfw" / "P4" / "P4_0001.png").write_bytes(b"no image")
     line = failure(monkeypatch, capsys, arguments)
@@ -216,9 +208,7 @@ def test_one_fold_is_refused_before_the_work(monkeypatch, capsys, built, argumen
 
 
 def test_faces_that_were_guessed_are_named(monkeypatch, capsys, arguments, built, tmp_path):
-    monkeypatch.setattr(
-        FakeDetector, "detect_batch", lambda self, images: [self.faces(0)] * len(images)
-    )
+    monkeypatch.setattr(FakeDetector, "detect_batch", lambda self, images: [self.faces(0)] * len(images))
     evaluate(monkeypatch, arguments)
     text = capsys.readouterr().out
     assert "Images without a face: 12, their middle is taken" in text
@@ -228,9 +218,7 @@ def test_faces_that_were_guessed_are_named(monkeypatch, capsys, arguments, built
 
 
 def test_several_faces_are_counted(monkeypatch, capsys, arguments, built):
-    monkeypatch.setattr(
-        FakeDetector, "detect_batch", lambda self, images: [self.faces(2)] * len(images)
-    )
+    monkeypatch.setattr(FakeDetector, "detect_batch", lambda self, images: [self.faces(2)] * len(images))
     evaluate(monkeypatch, arguments)
     assert "Images with several faces: 12," in capsys.readouterr().out
 
@@ -316,11 +304,7 @@ def test_real_photos_and_weights(monkeypatch, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "accuracy", "rate"),
-    [
-        ({}, (0.982, 0.988), 0.87),
-        ({"flip": "yes"}, (0.985, 0.990), 0.90),
-        ({"detector": "none"}, (0.70, 0.75), 0.0),
-    ],
+    [({}, (0.982, 0.988), 0.87), ({"flip": "yes"}, (0.985, 0.990), 0.90), ({"detector": "none"}, (0.70, 0.75), 0.0)],
 )
 def test_all_of_lfw(monkeypatch, tmp_path, tmp_path_factory, change, accuracy, rate):
     pytest.importorskip("torch")

@@ -138,9 +138,7 @@ def test_it_goes_on_where_it_stopped(monkeypatch, capsys, detector, arguments, t
         ({"scales": "1,2"}, "scales [1.0], not [1.0, 2.0]"),
     ],
 )
-def test_results_of_other_settings_are_not_mixed(
-    monkeypatch, capsys, detector, arguments, change, words
-):
+def test_results_of_other_settings_are_not_mixed(monkeypatch, capsys, detector, arguments, change, words):
     evaluate(monkeypatch, arguments)
     line = failure(monkeypatch, capsys, {**arguments, **change})
     assert words in line and "results" in line
@@ -154,18 +152,14 @@ def test_results_of_other_weights_are_not_mixed(monkeypatch, capsys, detector, a
 
 
 @pytest.mark.parametrize("note", [None, b"{", b"3"])
-def test_results_of_unknown_settings_are_not_mixed(
-    monkeypatch, capsys, detector, arguments, tmp_path, note
-):
+def test_results_of_unknown_settings_are_not_mixed(monkeypatch, capsys, detector, arguments, tmp_path, note):
     evaluate(monkeypatch, arguments)
     path = tmp_path / "results" / "settings.json"
     path.unlink() if note is None else path.write_bytes(note)
     assert "--score_only" in failure(monkeypatch, capsys, arguments)
 
 
-def test_score_only_needs_neither_images_nor_weights(
-    monkeypatch, capsys, detector, arguments, tmp_path
-):
+def test_score_only_needs_neither_images_nor_weights(monkeypatch, capsys, detector, arguments, tmp_path):
     evaluate(monkeypatch, arguments)
     shutil.rmtree(tmp_path / "images")
     (tmp_path / "model.h5").unlink()
@@ -191,9 +185,7 @@ def test_test_size_scales_and_flip(monkeypatch, detector, arguments):
 def test_faces_beyond_750_are_kept(monkeypatch, detector, arguments, tmp_path):
     corners = np.stack(np.meshgrid(np.arange(40), np.arange(25)), axis=-1).reshape(-1, 2) * 2.0
     many = Detections(
-        np.concatenate([corners, corners + 1], axis=1),
-        np.linspace(0.9, 0.1, 1000),
-        np.zeros((1000, 5, 2)),
+        np.concatenate([corners, corners + 1], axis=1), np.linspace(0.9, 0.1, 1000), np.zeros((1000, 5, 2))
     )
     monkeypatch.setattr(detector, "faces", lambda scale: many)
     evaluate(monkeypatch, arguments)

@@ -82,12 +82,9 @@ def test_reads_each_photo_once_and_few_ahead(crops_only, tmp_path, monkeypatch):
         Image.fromarray(image).save(path)
     events, embed_crops = [], crops_only.embed_crops
     monkeypatch.setattr(
-        "utils.images.image_files._from_file",
-        lambda path: events.append(path.name) or _from_file(path),
+        "utils.images.image_files._from_file", lambda path: events.append(path.name) or _from_file(path)
     )
-    monkeypatch.setattr(
-        crops_only, "embed_crops", lambda crops: events.append("embed") or embed_crops(crops)
-    )
+    monkeypatch.setattr(crops_only, "embed_crops", lambda crops: events.append("embed") or embed_crops(crops))
     assert crops_only.embed(paths).shape == (20, 128)
     assert len([event for event in events if event != "embed"]) == 20 == len(set(events)) - 1
     assert events.index("embed") <= 8  # batch_size is 2
@@ -159,9 +156,7 @@ def test_wrong_settings_are_named(weights, settings, error, message):
         build(**{"model_path": weights, **settings})
 
 
-@pytest.mark.parametrize(
-    ("layers", "network"), [("C3_reduced", "retinaface_mobilenet"), ("Bottleneck", "mobilenet")]
-)
+@pytest.mark.parametrize(("layers", "network"), [("C3_reduced", "retinaface_mobilenet"), ("Bottleneck", "mobilenet")])
 def test_weights_of_another_network_are_named(monkeypatch, tmp_path, layers, network):
     arrays = {layers: [np.zeros(3)], "conv_pw_1": [np.zeros(3)]}
     other = WeightFile("other.h5", "keras2", arrays)

@@ -31,9 +31,7 @@ FLOORS = (
 )
 WRAPPERS = ("retinaface", "facenet")  # of these, too, the later one stands on the earlier
 TREES = {
-    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): ast.parse(
-        path.read_text(encoding="utf-8")
-    )
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): ast.parse(path.read_text(encoding="utf-8"))
     for folder in ("", "nets/", "utils/", "utils/*/")
     for path in sorted(ROOT.glob(f"{folder}*.py"))
 }
@@ -82,11 +80,7 @@ SHIMS -= {"utils.config"}
 
 @pytest.mark.parametrize("name", sorted({*MODULES} - SHIMS))
 def test_imports_come_from_a_floor_below(name):
-    wrong = {
-        other
-        for other in imported(name)
-        if not same_house(name, other) and height(other) >= height(name)
-    }
+    wrong = {other for other in imported(name) if not same_house(name, other) and height(other) >= height(name)}
     assert not wrong
 
 

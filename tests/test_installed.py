@@ -61,10 +61,7 @@ def stranger(tmp_path):
 def test_wheel_has_one_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names} == {
-        "faces",
-        f"faces_keras-{PROJECT['version']}.dist-info",
-    }
+    assert {name.split("/")[0] for name in names} == {"faces", f"faces_keras-{PROJECT['version']}.dist-info"}
     modules = {path.relative_to(ROOT) for path in ROOT.glob("*.py")} - {Path("setup.py")}
     for folder in ("nets", "utils"):
         modules |= {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.py")}

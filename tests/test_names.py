@@ -13,9 +13,7 @@ import utils
 ROOT = Path(__file__).resolve().parents[1]
 WINGS = [module.name for module in pkgutil.iter_modules(utils.__path__) if module.ispkg]
 PACKAGES = ["faces", *(f"utils.{wing}" for wing in WINGS)]
-EXPORTS = [
-    (package, name) for package in PACKAGES for name in importlib.import_module(package).__all__
-]
+EXPORTS = [(package, name) for package in PACKAGES for name in importlib.import_module(package).__all__]
 
 
 @pytest.mark.parametrize(

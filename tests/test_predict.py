@@ -118,9 +118,7 @@ GREY = ("grey.jpg", "sixteen.png")
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_kind_of_picture_comes_out_upright_and_in_its_colours(
-    command, detector, tmp_path, name
-):
+def test_every_kind_of_picture_comes_out_upright_and_in_its_colours(command, detector, tmp_path, name):
     picture = Image.fromarray(quadrants())
     PICTURES[name](picture, tmp_path / name)
     status, lines, errors = command(tmp_path / name, mode="detect")
@@ -149,9 +147,7 @@ def _write_bad(kind, path):
     elif kind == "folder":
         path.mkdir()
     elif kind == "truncated":
-        Image.fromarray(
-            np.random.default_rng(0).permutation(good.ravel()).reshape(good.shape)
-        ).save(path)
+        Image.fromarray(np.random.default_rng(0).permutation(good.ravel()).reshape(good.shape)).save(path)
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2])
 
@@ -228,16 +224,8 @@ def test_bad_weights_are_one_line_that_names_them(command, photo, tmp_path, mode
 @pytest.mark.parametrize(
     ("settings", "status", "message"),
     [
-        (
-            {"detector_confidense": 0.3},
-            2,
-            "unknown setting 'detector_confidense'; did you mean 'detector_confidence'",
-        ),
-        (
-            {"confidence": 0.3},
-            2,
-            "unknown setting 'confidence'; did you mean 'detector_confidence'",
-        ),
+        ({"detector_confidense": 0.3}, 2, "unknown setting 'detector_confidense'; did you mean 'detector_confidence'"),
+        ({"confidence": 0.3}, 2, "unknown setting 'confidence'; did you mean 'detector_confidence'"),
         ({"test_interval": "many"}, 2, "'many' is not a whole number"),
         ({"mode": "recognise"}, 1, "'recognise' is not one of verify, detect, dir_predict"),
         ({"mode": "detect", "detector": "none"}, 1, "detector None: retinaface or mtcnn is needed"),
@@ -280,11 +268,7 @@ def test_settings_and_device_are_printed_once(command, detector, photo):
     [
         ({}, {}),
         (
-            {
-                "detector_confidence": 0.7,
-                "detector_nms_iou": 0.3,
-                "detector_letterbox_image": "no",
-            },
+            {"detector_confidence": 0.7, "detector_nms_iou": 0.3, "detector_letterbox_image": "no"},
             {"confidence": 0.7, "nms_iou": 0.3, "letterbox_image": False},
         ),
         (
@@ -297,9 +281,7 @@ def test_settings_and_device_are_printed_once(command, detector, photo):
         ({"precision": "int8", "detector": "mtcnn"}, {}),
     ],
 )
-def test_detector_gets_what_was_set_and_keeps_its_defaults(
-    command, detector, monkeypatch, photo, settings, expected
-):
+def test_detector_gets_what_was_set_and_keeps_its_defaults(command, detector, monkeypatch, photo, settings, expected):
     made = []
     monkeypatch.setattr(Detector, "__init__", lambda self, **given: made.append(given))
     assert command(photo, mode="detect", **settings)[0] == 0
@@ -353,24 +335,17 @@ def crops_only(small_facenet, monkeypatch):
 
 
 def test_verify_builds_the_recogniser_of_the_settings(command, random_weights, photo, tmp_path):
-    status, lines, errors = command(
-        photo, photo, model_path=random_weights, detector="none", threshold=0.5
-    )
+    status, lines, errors = command(photo, photo, model_path=random_weights, detector="none", threshold=0.5)
     assert status == 0 and not errors
     assert f"{photo} | {photo}: same person, distance 0.000, threshold 0.500" in lines
     assert saved(tmp_path) == ["photo_photo_verify.jpg"]
 
 
-def test_verify_shows_both_photos_and_the_verdict_by_threshold(
-    command, crops_only, monkeypatch, photo, tmp_path
-):
+def test_verify_shows_both_photos_and_the_verdict_by_threshold(command, crops_only, monkeypatch, photo, tmp_path):
     other = tmp_path / "other.png"
     Image.fromarray(quadrants()[::-1]).save(other)
     distance = crops_only.detect_image(photo, other)
-    for threshold, verdict in (
-        (distance + 1e-3, "same person"),
-        (distance / 2, "different people"),
-    ):
+    for threshold, verdict in ((distance + 1e-3, "same person"), (distance / 2, "different people")):
         monkeypatch.setattr(crops_only, "threshold", threshold)
         status, lines, _ = command(photo, other, mode="verify")
         assert status == 0
@@ -447,12 +422,7 @@ def test_asks_for_the_bad_one_of_two_only(command, crops_only, prompt, photo):
     questions = prompt(photo, "nowhere.jpg", photo, "")
     status, lines, _ = command(mode="verify")
     assert status == 0 and sum("same person" in line for line in lines) == 1
-    assert [q.partition(":")[0].split(" (")[0] for q in questions] == [
-        "Photo 1",
-        "Photo 2",
-        "Photo 2",
-        "Photo 1",
-    ]
+    assert [q.partition(":")[0].split(" (")[0] for q in questions] == ["Photo 1", "Photo 2", "Photo 2", "Photo 1"]
 
 
 @pytest.mark.parametrize("answers", [["", ""], [EOFError(), EOFError()]])
@@ -463,9 +433,7 @@ def test_no_answer_takes_the_sample_once(command, detector, prompt, answers, tmp
     assert [line for line in lines if "faces found" in line] == ["img/group.jpg: no faces found"]
 
 
-def test_the_end_of_the_answers_after_one_photo_is_not_the_sample(
-    command, crops_only, prompt, photo
-):
+def test_the_end_of_the_answers_after_one_photo_is_not_the_sample(command, crops_only, prompt, photo):
     prompt(photo, EOFError())
     status, _, errors = command(mode="verify")
     assert status == 1 and errors == ["predict.py: 2 photos needed, 1 given"]
@@ -489,13 +457,9 @@ def test_nobody_there_takes_the_sample_and_asks_nothing(command, detector, promp
 # Windows
 
 
-@pytest.mark.parametrize(
-    ("display", "show", "shown"), [(":0", "yes", 1), (":0", "no", 0), (None, "yes", 0)]
-)
+@pytest.mark.parametrize(("display", "show", "shown"), [(":0", "yes", 1), (":0", "no", 0), (None, "yes", 0)])
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
-def test_a_window_opens_where_there_is_a_display(
-    command, detector, monkeypatch, photo, display, show, shown
-):
+def test_a_window_opens_where_there_is_a_display(command, detector, monkeypatch, photo, display, show, shown):
     opened = []
     monkeypatch.setattr(Image.Image, "show", lambda self, title=None: opened.append(title))
     monkeypatch.delenv("CI")
@@ -525,21 +489,14 @@ def test_folder_gives_pictures_and_a_table(command, detector, monkeypatch, folde
     (folder / "broken.jpg").write_bytes(b"")
     status, lines, errors = command(mode="dir_predict", dir_origin_path=folder)
     assert status == 0
-    assert saved(tmp_path) == [
-        "a.jpg_detect.jpg",
-        "a.png_detect.jpg",
-        "faces.csv",
-        "sub/二.jpg_detect.jpg",
-    ]
+    assert saved(tmp_path) == ["a.jpg_detect.jpg", "a.png_detect.jpg", "faces.csv", "sub/二.jpg_detect.jpg"]
     with open(tmp_path / "out/faces.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["file"] for row in rows] == ["a.jpg"] * 2 + ["a.png"] * 2 + ["sub/二.jpg"] * 2
     values = [float(v) for key, v in rows[0].items() if key != "file"]
     assert values == [*BOX, 0.875, *np.ravel(POINTS)]
     assert list(rows[0])[:7] == ["file", "x1", "y1", "x2", "y2", "score", "left_eye_x"]
-    assert [line for line in errors if "left out" in line] == [
-        f"left out: {folder / 'broken.jpg'}: the file is empty"
-    ]
+    assert [line for line in errors if "left out" in line] == [f"left out: {folder / 'broken.jpg'}: the file is empty"]
     assert any("6 faces in 3 photos" in line for line in lines)
 
 
@@ -562,8 +519,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(command, detector, fol
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
-    [("missing", "no such folder"), ("empty", "no photos"), ("broken", "none of its 1 photos")],
+    ("kind", "message"), [("missing", "no such folder"), ("empty", "no photos"), ("broken", "none of its 1 photos")]
 )
 def test_folder_without_photos_fails(command, detector, tmp_path, kind, message):
     root = tmp_path / "photos"
@@ -636,9 +592,7 @@ def published_detector():
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_finds_the_face_in_every_kind_of_picture(
-    command, published_detector, monkeypatch, tmp_path, name
-):
+def test_finds_the_face_in_every_kind_of_picture(command, published_detector, monkeypatch, tmp_path, name):
     monkeypatch.setattr("facenet.build_detector", lambda settings: published_detector)
     picture = Image.open(ROOT / "img/2_001.jpg")
     expected = published_detector.detect(picture).boxes[0]
@@ -686,9 +640,7 @@ def test_export_of_the_recogniser(command, crops_only, exported):
     assert exported == [("arcface_mobilefacenet", shape, "out", "tflite", "int8")]
 
 
-@pytest.mark.parametrize(
-    ("settings", "shape"), [({}, (None, None)), ({"detector_input_shape": "64,96,3"}, (64, 96))]
-)
+@pytest.mark.parametrize(("settings", "shape"), [({}, (None, None)), ({"detector_input_shape": "64,96,3"}, (64, 96))])
 def test_export_of_the_detector(command, exported, tmp_path, settings, shape):
     weights = tmp_path / "detector.weights.h5"
     save_weights(RetinaFace(cfg_mnet), weights)

@@ -257,10 +257,7 @@ def test_takes_paths_pillow_images_and_arrays(untrained, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
     path = tmp_path / "照片 1.png"
     Image.fromarray(image).save(path)
-    arrays = [
-        untrained.detect(source).to_array()
-        for source in (image, path, str(path), Image.fromarray(image))
-    ]
+    arrays = [untrained.detect(source).to_array() for source in (image, path, str(path), Image.fromarray(image))]
     for array in arrays[1:]:
         np.testing.assert_array_equal(array, arrays[0])
 
@@ -308,10 +305,7 @@ def test_backbone_is_what_the_weights_are_of(tmp_path, cfg):
 
 def test_default_weights_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert (
-        Path(Retinaface(engine="keras").model_path)
-        == PROJECT / "model_data/retinaface_mobilenet025.weights.h5"
-    )
+    assert Path(Retinaface(engine="keras").model_path) == PROJECT / "model_data/retinaface_mobilenet025.weights.h5"
 
 
 # The published weights on a real photo
@@ -340,9 +334,7 @@ def matched(found, reference):
 
 
 @pytest.mark.parametrize("engine", ["keras", "auto"])
-def test_square_letterbox_finds_the_27_reference_faces(
-    parade, reference, engine, tmp_path, monkeypatch
-):
+def test_square_letterbox_finds_the_27_reference_faces(parade, reference, engine, tmp_path, monkeypatch):
     monkeypatch.setenv("FACES_CACHE", str(tmp_path))
     found = published(square=True, engine=engine).detect(parade)
     assert len(found) == len(reference) == 27

@@ -40,8 +40,7 @@ def test_the_threshold_is_the_card_s(network):
 
 
 @pytest.mark.parametrize(
-    "first, second, same",
-    [("1_001", "1_002", True), ("1_001", "2_001", False), ("1_002", "2_001", False)],
+    "first, second, same", [("1_001", "1_002", True), ("1_001", "2_001", False), ("1_002", "2_001", False)]
 )
 def test_samples_are_judged_rightly(network, first, second, same):
     distance = network.detect_image(f"img/{first}.jpg", f"img/{second}.jpg")

@@ -91,14 +91,10 @@ def test_distill_learns_the_teacher(faces, tmp_path):
     teacher = facenet(backbone="tiny", embedding_size=4)
     save_weights(teacher, tmp_path / "t.weights.h5", embedding_size=4, symmetric=False)
     chosen = {"teacher_path": str(tmp_path / "t.weights.h5"), "teacher_backbone": "tiny"}
-    trainer = train.train(
-        settings(faces, tmp_path / "l", loss="distill", phases=["all:8"], ema=0.9, **chosen)
-    )
+    trainer = train.train(settings(faces, tmp_path / "l", loss="distill", phases=["all:8"], ema=0.9, **chosen))
     assert losses(tmp_path / "l")[-1] < 0.5 * losses(tmp_path / "l")[0]
     assert trainer.network.output_shape == (None, 4)
-    np.testing.assert_array_equal(
-        teacher.get_weights()[0], read_weight_file(chosen["teacher_path"]).layers["conv1"][0]
-    )
+    np.testing.assert_array_equal(teacher.get_weights()[0], read_weight_file(chosen["teacher_path"]).layers["conv1"][0])
 
 
 def test_distill_blocks_comes_near_the_teacher(faces, tmp_path, monkeypatch):
@@ -118,9 +114,7 @@ def test_distill_blocks_comes_near_the_teacher(faces, tmp_path, monkeypatch):
 
 
 def test_files_of_a_training(faces, tmp_path):
-    train.train(
-        settings(faces, tmp_path, val_images=0.25, val_people=0.4, tensorboard=True, loss="softmax")
-    )
+    train.train(settings(faces, tmp_path, val_images=0.25, val_people=0.4, tensorboard=True, loss="softmax"))
     names = {path.name for path in tmp_path.iterdir()}
     wanted = {"losses.csv", "epoch_loss.txt", "epoch_val_loss.txt", "loss.png", "tensorboard"}
     assert wanted | {"last_epoch.weights.h5", "best_epoch.weights.h5"} <= names
@@ -199,9 +193,7 @@ def test_checkpoints_of_another_training_are_not_overwritten(faces, tmp_path):
     assert len(losses(tmp_path)) == 2
 
 
-def test_random_crops_are_parts_of_larger_images_and_held_out_images_show_their_middle(
-    faces, tmp_path
-):
+def test_random_crops_are_parts_of_larger_images_and_held_out_images_show_their_middle(faces, tmp_path):
     from utils.training.recognition_task import RecognitionTask
 
     chosen = {"augmentation": "none", "random_crop": 0.5, "val_images": 0.25, "batch_size": 6}
@@ -350,10 +342,7 @@ def test_two_replicas_give_the_loss_of_one(faces, tmp_path):
         pytest.skip("needs two logical CPU devices, set by tests/conftest.py")
     chosen = {"loss": "softmax", "sync_batch_norm": True, "keep_probability": 1.0}
     one = train.train(settings(faces, tmp_path / "1", **chosen))
-    two = train.train(
-        settings(faces, tmp_path / "2", **chosen),
-        tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
-    )
+    two = train.train(settings(faces, tmp_path / "2", **chosen), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
     np.testing.assert_allclose(losses(tmp_path / "1"), losses(tmp_path / "2"), atol=1e-4)
     for a, b in zip(one.network.get_weights(), two.network.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)

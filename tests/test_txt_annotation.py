@@ -42,9 +42,7 @@ def fake(monkeypatch):
 def dataset(tmp_path, monkeypatch):
     """anna 3 photos (one without a face), bob 2, 张三 1 (and a copy of it), an empty folder."""
     monkeypatch.chdir(tmp_path)
-    for seed, name in enumerate(
-        ["anna/1.jpg", "anna/2.png", "bob/a b.jpg", "bob/2.jpg", "张三/照.jpg"]
-    ):
+    for seed, name in enumerate(["anna/1.jpg", "anna/2.png", "bob/a b.jpg", "bob/2.jpg", "张三/照.jpg"]):
         pixels = np.random.default_rng(seed).integers(1, 256, (48, 48, 3), np.uint8)
         save_image(tmp_path / "datasets" / name, pixels)
     copy = (tmp_path / "datasets/张三/照.jpg").read_bytes()
@@ -62,9 +60,7 @@ def script(monkeypatch, *arguments):
 
 def listed(path="cls_train.txt"):
     paths, labels = read_cls_txt(path)
-    return [
-        (int(label), "/".join(p.split("/")[-2:])) for p, label in zip(paths, labels, strict=True)
-    ]
+    return [(int(label), "/".join(p.split("/")[-2:])) for p, label in zip(paths, labels, strict=True)]
 
 
 def test_without_arguments(dataset, monkeypatch, capsys):
@@ -89,13 +85,7 @@ def test_without_arguments(dataset, monkeypatch, capsys):
 
 def test_align(dataset, monkeypatch, capsys, fake):
     script(monkeypatch, "--align", "--crop_size", "24")
-    assert listed() == [
-        (0, "anna/1.jpg"),
-        (0, "anna/2.jpg"),
-        (1, "bob/2.jpg"),
-        (1, "bob/a b.jpg"),
-        (2, "张三/照.jpg"),
-    ]
+    assert listed() == [(0, "anna/1.jpg"), (0, "anna/2.jpg"), (1, "bob/2.jpg"), (1, "bob/a b.jpg"), (2, "张三/照.jpg")]
     paths, _ = read_cls_txt("cls_train.txt")
     assert all(path.startswith(str(dataset / "datasets_aligned")) for path in paths)
     assert read_image(paths[0]).shape == (24, 24, 3)
@@ -170,9 +160,7 @@ def test_relative_paths_move_with_the_list(dataset, monkeypatch):
     assert len(read_cls_txt("moved/lists/train.txt")[0]) == 6
 
 
-@pytest.mark.parametrize(
-    ("by", "sizes"), [("identity", {(1, 2), (2, 1)}), ("image", {(3, 2), (3, 3)})]
-)
+@pytest.mark.parametrize(("by", "sizes"), [("identity", {(1, 2), (2, 1)}), ("image", {(3, 2), (3, 3)})])
 def test_validation(dataset, monkeypatch, by, sizes):
     script(monkeypatch, "--val_share", "0.34", "--val_split", by)
     train = listed()

@@ -61,9 +61,7 @@ def picture(*placed, size=(120, 200)):
 
 
 def write_film(path, pictures, fps=25.0):
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, pictures[0].shape[1::-1]
-    )
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, pictures[0].shape[1::-1])
     for image in pictures:
         writer.write(image[..., ::-1])
     writer.release()
@@ -114,9 +112,7 @@ def command(monkeypatch, capsys, tmp_path):
 
 
 def test_a_file_is_named_and_written(command, film, gallery, tmp_path):
-    status, out, err = command(
-        film, gallery_path=gallery, output="new/seen.mp4", csv_path="seen.csv"
-    )
+    status, out, err = command(film, gallery_path=gallery, output="new/seen.mp4", csv_path="seen.csv")
     assert (status, err) == (0, [])
     assert out[-3].startswith("50 frames, ") and out[-3].endswith("2 faces followed")
     assert out[-2:] == ["video: new/seen.mp4", "table: seen.csv"]
@@ -150,11 +146,7 @@ def test_max_seconds_frame_step_and_detect_every(command, film, gallery, tmp_pat
 def test_faces_are_looked_at_mirrored_too(command, film, gallery, monkeypatch):
     batches = []
     embed = ColourFacenet.embed_crops
-    monkeypatch.setattr(
-        ColourFacenet,
-        "embed_crops",
-        lambda self, crops: batches.append(crops) or embed(self, crops),
-    )
+    monkeypatch.setattr(ColourFacenet, "embed_crops", lambda self, crops: batches.append(crops) or embed(self, crops))
     settings = {"gallery_path": gallery, "csv_path": "a.csv", "max_seconds": 0.1}
     command(film, **settings)
     (one, other), *_ = batches
@@ -164,9 +156,7 @@ def test_faces_are_looked_at_mirrored_too(command, film, gallery, monkeypatch):
     assert [len(crops) for crops in batches] == [1]
 
 
-@pytest.mark.parametrize(
-    ("detector", "expected"), [("retinaface", {"letterbox_image": False}), ("mtcnn", {})]
-)
+@pytest.mark.parametrize(("detector", "expected"), [("retinaface", {"letterbox_image": False}), ("mtcnn", {})])
 def test_the_detector_takes_frames_in_their_size(command, film, monkeypatch, detector, expected):
     built = []
 
@@ -186,9 +176,7 @@ def test_the_detector_takes_frames_in_their_size(command, film, monkeypatch, det
 def test_the_threshold_of_a_false_accept_rate(command, film, gallery):
     status, out, _ = command(film, gallery_path=gallery, csv_path="a.csv", false_accept_rate=0.5)
     assert status == 0 and any(line.startswith("threshold ") for line in out)
-    status, _, err = command(
-        film, gallery_path=gallery, csv_path="a.csv", false_accept_rate=0.5, threshold=1
-    )
+    status, _, err = command(film, gallery_path=gallery, csv_path="a.csv", false_accept_rate=0.5, threshold=1)
     assert status == 1 and "exclude each other" in err[0]
 
 
@@ -281,9 +269,7 @@ def test_a_stream_breaks_and_comes_back(command, gallery, tmp_path):
     servers = []
     for timer in pauses:
         timer.start()
-    status, out, err = command(
-        server.address, gallery_path=gallery, max_seconds=3.2, csv_path="a.csv", output="a.mp4"
-    )
+    status, out, err = command(server.address, gallery_path=gallery, max_seconds=3.2, csv_path="a.csv", output="a.mp4")
     servers[0].close()
     assert status == 0 and len(err) == 2
     assert err[0].endswith("no picture any more; trying to get it back")

@@ -119,10 +119,7 @@ def time_start(paths, folder):
     next(iter(recognition_dataset(names, labels, SIZE, BATCH, sampler, "strong")))
     steps.append(time.perf_counter())
     read, check, first = np.diff(steps)
-    print(
-        f"450,000 images: list read in {read:.1f} s, files checked in {check:.1f} s, "
-        f"first batch after {first:.1f} s"
-    )
+    print(f"450,000 images: list read in {read:.1f} s, files checked in {check:.1f} s, first batch after {first:.1f} s")
 
 
 def main():

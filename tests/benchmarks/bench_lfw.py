@@ -64,15 +64,9 @@ def main():
     network = tf.function(facenet.model)
     ways = {
         "ours": partial(ours, facenet=facenet, detector=detector),
-        "plain, tf.function": partial(
-            plain, facenet=facenet, detector=detector, detect=detect, embed=network
-        ),
+        "plain, tf.function": partial(plain, facenet=facenet, detector=detector, detect=detect, embed=network),
         "plain, model.predict": partial(
-            plain,
-            facenet=facenet,
-            detector=detector,
-            detect=detect,
-            embed=partial(facenet.model.predict, verbose=0),
+            plain, facenet=facenet, detector=detector, detect=detect, embed=partial(facenet.model.predict, verbose=0)
         ),
     }
     times, results = {}, {}

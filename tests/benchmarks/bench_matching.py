@@ -64,9 +64,7 @@ def main():
     graph(*tensors)
     ours = median_milliseconds(lambda: graph(*tensors)["label"].numpy(), REPEATS)
     plain = median_milliseconds(lambda: match_in_a_loop(*faces, anchors), 3)
-    print(
-        f"{FACES} faces, {len(anchors)} anchors: loop {plain:.1f} ms, match {ours:.1f} ms,", end=" "
-    )
+    print(f"{FACES} faces, {len(anchors)} anchors: loop {plain:.1f} ms, match {ours:.1f} ms,", end=" ")
     print(f"{plain / ours:.0f} times faster")
 
 

@@ -20,9 +20,7 @@ BATCH = 32
 
 
 def build():
-    network = facenet(
-        backbone="arcface_mobilefacenet", num_classes=300, mode="train", head="arcface"
-    )
+    network = facenet(backbone="arcface_mobilefacenet", num_classes=300, mode="train", head="arcface")
     trainer = RecognitionTrainer(network, "arcface", "symmetric")
     trainer.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     trainer.make_train_function()
@@ -33,9 +31,7 @@ def stock(axes=(1, 2)):
     """The same graph of stock Keras layers."""
     prelu = lambda **k: keras.layers.PReLU(shared_axes=axes, **k)  # noqa: E731
     with (
-        mock.patch.object(
-            nets.mobilefacenet, "BatchNormalization", keras.layers.BatchNormalization
-        ),
+        mock.patch.object(nets.mobilefacenet, "BatchNormalization", keras.layers.BatchNormalization),
         mock.patch.object(nets.mobilefacenet, "PReLU", prelu),
     ):
         return build()

@@ -62,9 +62,7 @@ def encode(settings, folder):
     from utils.gallery import photo_naming
 
     facenet = build_facenet(settings)
-    for line in photo_naming.encode(
-        facenet, folder / "gallery", {**settings, "take_largest": False}
-    ):
+    for line in photo_naming.encode(facenet, folder / "gallery", {**settings, "take_largest": False}):
         print(line)
 
 
@@ -96,9 +94,7 @@ def match(faces, truth):
     if not faces:
         yield from ((face, None) for face in truth)
         return
-    overlaps = iou(
-        np.array([face["box"] for face in truth], np.float32), np.stack([f.box for f in faces])
-    )
+    overlaps = iou(np.array([face["box"] for face in truth], np.float32), np.stack([f.box for f in faces]))
     for face, row in zip(truth, overlaps, strict=True):
         best = int(row.argmax())
         yield face, faces[best] if row[best] >= SAME_FACE else None

@@ -17,9 +17,7 @@ PUBLISHED = {  # input side, D, normalisation
 
 
 def test_registry_holds_the_published_networks():
-    assert {
-        name: (b.input_shape[0], b.embedding_size, b.normalization) for name, b in BACKBONES.items()
-    } == PUBLISHED
+    assert {name: (b.input_shape[0], b.embedding_size, b.normalization) for name, b in BACKBONES.items()} == PUBLISHED
 
 
 @pytest.mark.parametrize("name", BACKBONES)

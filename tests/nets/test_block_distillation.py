@@ -60,8 +60,7 @@ def test_each_block_is_given_what_the_teacher_computed():
     student.get_layer("a").bias.assign(student.get_layer("a").bias + 100)
     blocks = BlockDistillation(student, teacher, ["a", "b", "c"])
     wrong, *right = [
-        float(relative_error(block(sources), target, target))
-        for block, sources, target, _ in blocks._lessons(images())
+        float(relative_error(block(sources), target, target)) for block, sources, target, _ in blocks._lessons(images())
     ]
     assert wrong > 100 and max(right) < 1e-9
 
@@ -72,8 +71,7 @@ def test_unguided_blocks_take_what_the_student_computed():
     student.set_weights(teacher.get_weights())
     student.get_layer("a").bias.assign(student.get_layer("a").bias + 100)
     errors = [
-        float(BlockDistillation(student, teacher, ["a", "b", "c"], guided)(images(), False))
-        for guided in (True, False)
+        float(BlockDistillation(student, teacher, ["a", "b", "c"], guided)(images(), False)) for guided in (True, False)
     ]
     assert errors[1] > 1.2 * errors[0]
 

@@ -53,9 +53,7 @@ def test_heads_are_float32_under_any_policy(policy):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize(
-    "row", [[0.0] * 4, [0.5] * 4, [-0.5] * 4], ids=["zero", "same", "opposite"]
-)
+@pytest.mark.parametrize("row", [[0.0] * 4, [0.5] * 4, [-0.5] * 4], ids=["zero", "same", "opposite"])
 def test_gradient_through_head_and_margin_is_finite(row, dtype):
     head = built_head(3)
     head.W.assign([[0.5, 1.0, 0.0], [0.5, 0.0, 1.0], [0.5, 0.0, 0.0], [0.5, 0.0, 0.0]])

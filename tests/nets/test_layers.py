@@ -54,9 +54,7 @@ def test_training_moves_the_statistics_with_the_unbiased_variance():
     biased = maps().var(axis=(0, 1, 2))
     unbiased = biased * COUNT / (COUNT - 1)
     np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean, rtol=1e-5)
-    np.testing.assert_allclose(
-        ours.moving_mean, 0.9 * mean + 0.1 * maps().mean(axis=(0, 1, 2)), rtol=1e-5
-    )
+    np.testing.assert_allclose(ours.moving_mean, 0.9 * mean + 0.1 * maps().mean(axis=(0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(ours.moving_variance, 0.9 * variance + 0.1 * unbiased, rtol=1e-5)
     # Keras 3 takes the biased one: the one known difference
     np.testing.assert_allclose(theirs.moving_variance, 0.9 * variance + 0.1 * biased, rtol=1e-5)
@@ -123,10 +121,7 @@ def test_a_map_of_one_pixel_stays_finite():
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_prelu_equals_keras(shape, policy):
     axes = [1, 2] if len(shape) == 4 else None
-    pair = (
-        PReLU(shared_axes=axes, dtype=policy),
-        keras.layers.PReLU(shared_axes=axes, dtype=policy),
-    )
+    pair = (PReLU(shared_axes=axes, dtype=policy), keras.layers.PReLU(shared_axes=axes, dtype=policy))
     alpha = np.linspace(-0.5, 0.5, shape[-1]).astype(np.float32)
     results = []
     for layer in pair:
@@ -146,9 +141,7 @@ def test_prelu_starts_at_a_quarter_with_one_slope_a_channel():
     layer = PReLU()
     layer.build((None, 4, 4, 3))
     np.testing.assert_array_equal(layer.alpha, np.full((1, 1, 3), 0.25, np.float32))
-    np.testing.assert_array_equal(
-        layer(np.float32([-8, 0, 8]).reshape(1, 1, 1, 3))[0, 0, 0], [-2, 0, 8]
-    )
+    np.testing.assert_array_equal(layer(np.float32([-8, 0, 8]).reshape(1, 1, 1, 3))[0, 0, 0], [-2, 0, 8])
 
 
 @pytest.mark.parametrize(

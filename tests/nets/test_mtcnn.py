@@ -11,8 +11,7 @@ BUILDERS = {"det1.npy": pnet, "det2.npy": rnet, "det3.npy": onet}
 
 
 @pytest.mark.parametrize(
-    ("build", "parameters", "widths"),
-    [(pnet, 6632, (2, 4)), (rnet, 100178, (2, 4)), (onet, 389040, (2, 4, 10))],
+    ("build", "parameters", "widths"), [(pnet, 6632, (2, 4)), (rnet, 100178, (2, 4)), (onet, 389040, (2, 4, 10))]
 )
 def test_sizes_are_the_published_ones(build, parameters, widths):
     model = build()

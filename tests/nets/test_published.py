@@ -91,11 +91,7 @@ def torch_weight(key, shape):
         value = 0.1 * rng.standard_normal(shape)
     elif len(shape) == 1:
         prelu = "prelu" in key
-        value = (
-            0.25 + 0.05 * rng.standard_normal(shape)
-            if prelu
-            else 1 + 0.1 * rng.standard_normal(shape)
-        )
+        value = 0.25 + 0.05 * rng.standard_normal(shape) if prelu else 1 + 0.1 * rng.standard_normal(shape)
     else:
         fan = shape[2] * shape[3] if shape[1] == 1 else int(np.prod(shape[1:]))
         value = np.sqrt(2 / fan) * rng.standard_normal(shape)
@@ -145,8 +141,5 @@ def test_runs_and_reloads_under_every_policy(name, policy, tmp_path):
 
 
 def test_layer_names_do_not_depend_on_the_process():
-    first, second = (
-        facenet(backbone="arcface_mobilefacenet"),
-        facenet(backbone="arcface_mobilefacenet"),
-    )
+    first, second = (facenet(backbone="arcface_mobilefacenet"), facenet(backbone="arcface_mobilefacenet"))
     assert [a.name for a in first.layers] == [b.name for b in second.layers]

@@ -37,9 +37,7 @@ def test_triplet_loss_without_a_violated_margin_is_zero():
 
 def test_split_triplets_follows_the_layout_of_keras_facenet():
     batch = np.concatenate([ANCHOR, POSITIVE, NEGATIVE])
-    for part, expected in zip(
-        training.split_triplets(tf.constant(batch)), (ANCHOR, POSITIVE, NEGATIVE), strict=True
-    ):
+    for part, expected in zip(training.split_triplets(tf.constant(batch)), (ANCHOR, POSITIVE, NEGATIVE), strict=True):
         np.testing.assert_array_equal(part, expected)
     with pytest.raises(ValueError, match="7 rows"):
         training.split_triplets(tf.zeros((7, 2)))
@@ -51,11 +49,7 @@ def semihard_twin(embeddings, labels, alpha):
         if labels[a] != labels[p]:
             continue
         near = np.sum((embeddings[a] - embeddings[p]) ** 2)
-        others = [
-            np.sum((embeddings[a] - embeddings[n]) ** 2)
-            for n in range(len(labels))
-            if labels[n] != labels[a]
-        ]
+        others = [np.sum((embeddings[a] - embeddings[n]) ** 2) for n in range(len(labels)) if labels[n] != labels[a]]
         if others:
             farther = [d for d in others if d > near]
             costs.append(near - (min(farther) if farther else max(others)) + alpha)
@@ -134,9 +128,7 @@ def test_softmax_cross_entropy_by_hand():
     logits = np.log([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25]])
     labels = np.array([0, 1])
     expected = -(math.log(0.7) + math.log(0.5)) / 2
-    assert float(training.softmax_cross_entropy(logits, labels)) == pytest.approx(
-        expected, rel=1e-6
-    )
+    assert float(training.softmax_cross_entropy(logits, labels)) == pytest.approx(expected, rel=1e-6)
     # A smoothing of 0.3 asks for 0.8, 0.1, 0.1.
     first = -(0.8 * math.log(0.7) + 0.1 * math.log(0.2) + 0.1 * math.log(0.1))
     second = -(0.8 * math.log(0.5) + 0.2 * math.log(0.25))
@@ -173,9 +165,7 @@ def test_arcface_target_always_falls_with_the_angle():
 BORDER = math.cos(math.pi - 0.5)
 
 
-@pytest.mark.parametrize(
-    "cosine", [-0.999, BORDER - 1e-2, BORDER + 1e-2, -0.5, 0.0, 0.5, 0.99, 0.9999]
-)
+@pytest.mark.parametrize("cosine", [-0.999, BORDER - 1e-2, BORDER + 1e-2, -0.5, 0.0, 0.5, 0.99, 0.9999])
 def test_arcface_slope_near_the_borders(cosine):
     def target(c):  # in float64, where a small step is exact enough
         if c <= BORDER:
@@ -273,26 +263,14 @@ CORNERS = {
     "arcface, one": (softmax_loss_of(training.arcface_logits), [[1.0, 0.0]], [0]),
     "arcface, empty": (softmax_loss_of(training.arcface_logits), EMPTY, []),
     "cosface, cosines of 1": (softmax_loss_of(training.cosface_logits), BORDERS, [0, 0, 1, 1]),
-    "center, at the centre": (
-        lambda x, y: training.center_loss(x, y, [[0.6, 0.8]]),
-        IDENTICAL,
-        [0] * 4,
-    ),
+    "center, at the centre": (lambda x, y: training.center_loss(x, y, [[0.6, 0.8]]), IDENTICAL, [0] * 4),
     "center, empty": (lambda x, y: training.center_loss(x, y, [[0.6, 0.8]]), EMPTY, []),
     "norm, zeros": (lambda x, _: training.prelogits_norm(x), np.zeros((2, 3)), None),
     "norm, empty": (lambda x, _: training.prelogits_norm(x), EMPTY, None),
     "distillation, same": (lambda x, _: training.embedding_distance(x, x), IDENTICAL, None),
-    "distillation, zeros": (
-        lambda x, _: training.embedding_distance(x, DISTINCT),
-        np.zeros((4, 2)),
-        None,
-    ),
+    "distillation, zeros": (lambda x, _: training.embedding_distance(x, DISTINCT), np.zeros((4, 2)), None),
     "distillation, empty": (lambda x, _: training.embedding_distance(x, x), EMPTY, None),
-    "relations, identical": (
-        lambda x, _: training.relational_distance(x, DISTINCT),
-        IDENTICAL,
-        None,
-    ),
+    "relations, identical": (lambda x, _: training.relational_distance(x, DISTINCT), IDENTICAL, None),
     "relations, one": (lambda x, _: training.relational_distance(x, ONE), ONE, None),
 }
 for miner_name, mine in {
@@ -339,6 +317,4 @@ def test_triplet_gradient_pulls_the_positive_and_pushes_the_negative():
         loss = training.triplet_loss(anchor, positive, negative)
     towards_positive, towards_negative = tape.gradient(loss, [positive, negative])
     np.testing.assert_allclose(towards_positive, [[-0.4 / math.sqrt(0.8), 0.8 / math.sqrt(0.8)]])
-    np.testing.assert_allclose(
-        towards_negative, [[0.2 / math.sqrt(0.4), -0.6 / math.sqrt(0.4)]], rtol=1e-5
-    )
+    np.testing.assert_allclose(towards_negative, [[0.2 / math.sqrt(0.4), -0.6 / math.sqrt(0.4)]], rtol=1e-5)

@@ -15,9 +15,7 @@ class AnnotationError(ValueError):
     """A label file that cannot be used; the message names the file and line."""
 
 
-def read_cls_txt(
-    path: str | os.PathLike, check_images: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+def read_cls_txt(path: str | os.PathLike, check_images: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Reads a training list of recognition: UTF-8, with a line `id;path` for each image.
 
     A relative path is looked for in the folder of the list, then in the current one. A path may
@@ -74,9 +72,7 @@ def _parse_cls_line(line: str, path: Path, number: int) -> tuple[int, str]:
     label = label.strip()
     # ASCII digits only: int() also takes "1_000" and digits of other scripts.
     if not (label.isascii() and label.isdigit()) or int(label) > _MAX_LABEL:
-        raise AnnotationError(
-            f"{path}:{number}: class id {label!r} is not a whole number from 0 to {_MAX_LABEL}"
-        )
+        raise AnnotationError(f"{path}:{number}: class id {label!r} is not a whole number from 0 to {_MAX_LABEL}")
     return int(label), name
 
 
@@ -108,9 +104,7 @@ def _check_images(paths: np.ndarray, numbers: Sequence[int], path: Path) -> None
         )
 
 
-def write_cls_txt(
-    path: str | os.PathLike, paths: Iterable[str | os.PathLike], labels: Iterable[int]
-) -> None:
+def write_cls_txt(path: str | os.PathLike, paths: Iterable[str | os.PathLike], labels: Iterable[int]) -> None:
     """Writes a list that `read_cls_txt` reads back, as a whole or not at all.
 
     Args:
@@ -134,8 +128,5 @@ def one_line(name: str) -> str:
 
 def write_lines(path: str | os.PathLike, lines: Iterable[str]) -> None:
     """Writes lines of text as a UTF-8 file, as a whole or not at all."""
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="\n") as file,
-    ):
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)

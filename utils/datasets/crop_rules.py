@@ -45,9 +45,7 @@ class CropRules:
         if self.format not in FORMATS:
             raise ValueError(f"crop format {self.format!r} is not jpg or png")
         if self.size < 1 or self.margin < 0:
-            raise ValueError(
-                f"crop size {self.size}, margin {self.margin}: at least 1 pixel and 0 expected"
-            )
+            raise ValueError(f"crop size {self.size}, margin {self.margin}: at least 1 pixel and 0 expected")
 
     def choose(self, faces: Detections, size: tuple[int, int]) -> tuple[str, int]:
         """Chooses the face of a photo: of the clear ones the largest, weighted to the centre.

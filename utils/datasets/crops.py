@@ -25,16 +25,7 @@ import numpy as np
 
 from utils.datasets.crop_rules import CropRules
 from utils.datasets.folders import Portrait
-from utils.datasets.report import (
-    KEPT,
-    NO_FACE,
-    SEVERAL_FACES,
-    TOO_SMALL,
-    UNREADABLE,
-    Report,
-    Row,
-    write_report,
-)
+from utils.datasets.report import KEPT, NO_FACE, SEVERAL_FACES, TOO_SMALL, UNREADABLE, Report, Row, write_report
 from utils.faces.photo_stream import Photo, detect_faces, face_stream
 from utils.files.atomic_file import replacing
 from utils.images.image_files import read_image, save_image
@@ -91,9 +82,7 @@ def crop_files(portraits: Iterable[Portrait], format: str) -> dict[str, str]:
     return files
 
 
-def crop_folder(
-    datasets_path: str | os.PathLike, aligned_path: str | os.PathLike | None = None
-) -> Path:
+def crop_folder(datasets_path: str | os.PathLike, aligned_path: str | os.PathLike | None = None) -> Path:
     """Returns the folder for the crops of a dataset.
 
     Args:
@@ -204,13 +193,9 @@ class DatasetAlignment:
             return False
         if (row.person, row.stamp, row.settings) != (wanted.person, wanted.stamp, wanted.settings):
             return False
-        return row.result != KEPT or (
-            row.crop == wanted.crop and (self.folder / row.crop).is_file()
-        )
+        return row.result != KEPT or (row.crop == wanted.crop and (self.folder / row.crop).is_file())
 
-    def run(
-        self, todo: Sequence[Portrait], detect_batch: Callable, threads: int = 2, chunk: int = 32
-    ) -> Iterator[int]:
+    def run(self, todo: Sequence[Portrait], detect_batch: Callable, threads: int = 2, chunk: int = 32) -> Iterator[int]:
         """Detects, cuts and writes; threads decode the next photos while the networks run.
 
         Args:

@@ -51,9 +51,7 @@ def list_folders(root: str | os.PathLike) -> Listing:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DatasetError(
-            f"{root}: no such folder; put one folder of photos for each person there"
-        )
+        raise DatasetError(f"{root}: no such folder; put one folder of photos for each person there")
     portraits, empty, ignored = [], [], []
     for entry in sorted(root.iterdir(), key=lambda path: path.name):
         if entry.name.startswith("."):
@@ -111,9 +109,7 @@ def list_identities(root: str | os.PathLike, identities: str | os.PathLike) -> L
         key=lambda portrait: (portrait.person, portrait.file),
     )
     return Listing(
-        portraits,
-        sorted(set(people.values()) - set(present.values())),
-        sorted(people.keys() - present.keys()),
+        portraits, sorted(set(people.values()) - set(present.values())), sorted(people.keys() - present.keys())
     )
 
 

@@ -17,10 +17,7 @@ DetectBatch = Callable[[Sequence[np.ndarray]], list[Detections]]
 
 
 def label_photos(
-    paths: Iterable[str | os.PathLike],
-    detect_batch: DetectBatch,
-    threads: int = 2,
-    batch_size: int = 32,
+    paths: Iterable[str | os.PathLike], detect_batch: DetectBatch, threads: int = 2, batch_size: int = 32
 ) -> Iterator[LabelledImage | str]:
     """Finds the faces of photos.
 

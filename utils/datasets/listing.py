@@ -16,9 +16,7 @@ from utils.datasets.splits import chart, split_classes
 _NAMED = 5  # files or people named on the screen
 
 
-def list_photos(
-    datasets_path: str | os.PathLike, identities_path: str | os.PathLike | None = None
-) -> Listing:
+def list_photos(datasets_path: str | os.PathLike, identities_path: str | os.PathLike | None = None) -> Listing:
     """Returns the photos of a dataset, and prints what was passed over.
 
     Args:
@@ -29,10 +27,7 @@ def list_photos(
         ValueError: there are no photos, or the folder or text file cannot be used.
     """
     if identities_path is None:
-        listing, ignored = (
-            list_folders(datasets_path),
-            "files that are no photo in a person's folder",
-        )
+        listing, ignored = (list_folders(datasets_path), "files that are no photo in a person's folder")
     else:
         listing = list_identities(datasets_path, identities_path)
         ignored = "listed files that are missing"
@@ -86,17 +81,13 @@ def print_left_out(rows: Sequence[Row], report_path: str | os.PathLike) -> None:
     """Prints how many photos were dropped, why, and in which report that can be read."""
     reasons = Counter(row.result for row in rows if row.result != KEPT)
     text = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-    print(
-        f"{len(rows) - reasons.total():,} of {len(rows):,} photos kept; dropped: {text or 'none'}"
-    )
+    print(f"{len(rows) - reasons.total():,} of {len(rows):,} photos kept; dropped: {text or 'none'}")
     for row in [row for row in rows if row.result == LABEL_CONFLICT][:_NAMED]:
         print(f"  label conflict: {row.file}: {row.detail}")
     print(f"report: {report_path}")
 
 
-def count_people(
-    kept: Iterable[Row], people: Collection[str], min_images: int = 1
-) -> dict[str, int]:
+def count_people(kept: Iterable[Row], people: Collection[str], min_images: int = 1) -> dict[str, int]:
     """Counts each person's photos, and prints the people who get no class id.
 
     Args:

@@ -100,9 +100,7 @@ class Report:
             return
         whole = added[: added.rfind(b"\n") + 1]
         if self._read_to == 0 and whole and not whole.startswith(_line(Row._fields)):
-            raise ValueError(
-                f"{self.path}: not a report of an alignment; delete it or choose another folder"
-            )
+            raise ValueError(f"{self.path}: not a report of an alignment; delete it or choose another folder")
         self._read_to += len(whole)
         for row in _parse(whole):
             self.rows[row.file] = row

@@ -28,20 +28,13 @@ def screen(
         The photos that stay, and the rows of the dropped ones, where names that cannot be listed are escaped.
     """
     problems = {p.file: problem for p in portraits if (problem := name_problem(p.file))}
-    rows = [
-        Row(ascii(p.file), p.person, BAD_NAME, problems[p.file])
-        for p in portraits
-        if p.file in problems
-    ]
+    rows = [Row(ascii(p.file), p.person, BAD_NAME, problems[p.file]) for p in portraits if p.file in problems]
     portraits = [p for p in portraits if p.file not in problems]
     if not drop_duplicates:
         return portraits, rows
     copies, conflicts = find_copies(portraits, threads)
     reasons = {file: (DUPLICATE, f"of {first}") for file, first in copies.items()}
-    reasons |= {
-        file: (LABEL_CONFLICT, f"equal to {', '.join(others)}")
-        for file, others in conflicts.items()
-    }
+    reasons |= {file: (LABEL_CONFLICT, f"equal to {', '.join(others)}") for file, others in conflicts.items()}
     rows += [Row(p.file, p.person, *reasons[p.file]) for p in portraits if p.file in reasons]
     return [p for p in portraits if p.file not in reasons], rows
 
@@ -53,9 +46,7 @@ def check_readable(portraits: Iterable[Portrait], threads: int = 2) -> Iterator[
         yield Row(photo.source.file, photo.source.person, result, photo.error)
 
 
-def find_copies(
-    portraits: Sequence[Portrait], threads: int = 2
-) -> tuple[dict[str, str], dict[str, list[str]]]:
+def find_copies(portraits: Sequence[Portrait], threads: int = 2) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Finds photos whose files are equal, byte for byte.
 
     Only files of equal length are read.

@@ -81,9 +81,7 @@ SPLITS = {"identity": split_by_identity, "image": split_by_image}
 """Ways to split, (labels, share, seed) -> indices that stay, indices held out."""
 
 
-def split_classes(
-    people: Sequence[str], share: float, by: str, seed: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def split_classes(people: Sequence[str], share: float, by: str, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Splits images for training and validation.
 
     Args:

@@ -32,9 +32,7 @@ class LabelledImage(NamedTuple):
 
 
 def read_wider_labels(
-    path: str | os.PathLike,
-    image_root: str | os.PathLike | None = None,
-    problems: list[str] | None = None,
+    path: str | os.PathLike, image_root: str | os.PathLike | None = None, problems: list[str] | None = None
 ) -> list[LabelledImage]:
     """Reads a WIDER FACE label file with RetinaFace's landmarks.
 
@@ -107,9 +105,7 @@ def _parse_face(line: str, place: str) -> list[float]:
     return numbers + [-1.0] * (_BOX_NUMBERS + _LANDMARK_NUMBERS - len(numbers))
 
 
-def _keep_possible(
-    rows: list[list[float]], places: Sequence[str], problems: list[str]
-) -> np.ndarray:
+def _keep_possible(rows: list[list[float]], places: Sequence[str], problems: list[str]) -> np.ndarray:
     """Returns the (N, 19) float64 faces that can exist; appends a message for each other one."""
     faces = np.array(rows, np.float64).reshape(-1, _BOX_NUMBERS + _LANDMARK_NUMBERS)
     possible = np.isfinite(faces).all(axis=1) & (faces[:, 2:4] > 0).all(axis=1)
@@ -132,8 +128,7 @@ def _labelled_image(path: str, faces: np.ndarray) -> LabelledImage:
 
 
 def write_wider_labels(
-    path: str | os.PathLike,
-    items: Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+    path: str | os.PathLike, items: Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]]
 ) -> None:
     """Writes a label file that `read_wider_labels` reads back exactly, as a whole or not at all.
 

@@ -62,9 +62,7 @@ def _level(step: int, sizes: tuple[float, ...], image_size: tuple[int, int]) -> 
     return level.reshape(-1, 4)
 
 
-def _spans(
-    cells: int, step: int, sizes: tuple[float, ...], side: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _spans(cells: int, step: int, sizes: tuple[float, ...], side: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns both ends of every anchor along one side, each (cells, sizes), as fractions."""
     centers = (np.arange(cells)[:, None] + 0.5) * step
     half = np.array(sizes) / 2

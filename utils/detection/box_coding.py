@@ -48,9 +48,7 @@ def decode_boxes(codes: Tensor, anchors: Tensor, variances: Sequence[float] = VA
     return _join([center - half, center + half])
 
 
-def encode_landmarks(
-    landmarks: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES
-) -> Tensor:
+def encode_landmarks(landmarks: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
     """Returns landmarks (..., A, 10), flat x1, y1, ..., x5, y5, encoded against anchors (A, 4) xyxy.
 
     Returns:
@@ -60,9 +58,7 @@ def encode_landmarks(
     return (landmarks - center) / (size * variances[0])
 
 
-def decode_landmarks(
-    codes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES
-) -> Tensor:
+def decode_landmarks(codes: Tensor, anchors: Tensor, variances: Sequence[float] = VARIANCES) -> Tensor:
     """Returns the flat landmarks (..., A, 10) of codes that `encode_landmarks` makes."""
     center, size = _five_times(anchors)
     return center + codes * variances[0] * size

@@ -181,9 +181,7 @@ def pyramid_scales(size: tuple[int, int], min_face_size: float, factor: float) -
     return scales
 
 
-def run_in_strips(
-    net: Callable, level: np.ndarray, strip_pixels: int = _STRIP_PIXELS
-) -> list[np.ndarray]:
+def run_in_strips(net: Callable, level: np.ndarray, strip_pixels: int = _STRIP_PIXELS) -> list[np.ndarray]:
     """Runs P-Net on a level in strips of rows of one size, which overlap by what a cell sees.
 
     Where the height or width is odd, the last cell sees one row or column of grey.
@@ -218,9 +216,7 @@ def _round_up(length: int) -> int:
     return -(-length // _STRIP_MULTIPLE) * _STRIP_MULTIPLE
 
 
-def cells_to_boxes(
-    scores: np.ndarray, offsets: np.ndarray, scale: float, threshold: float
-) -> np.ndarray:
+def cells_to_boxes(scores: np.ndarray, offsets: np.ndarray, scale: float, threshold: float) -> np.ndarray:
     """Turns the cells of a P-Net output that pass the threshold into boxes in the image.
 
     Args:
@@ -235,9 +231,7 @@ def cells_to_boxes(
     rows, columns = np.nonzero(scores >= threshold)
     cells = np.float32(PNET_STRIDE) * np.stack([columns, rows], axis=1).astype(np.float32)
     first, last = (np.floor((cells + edge) / np.float32(scale)) for edge in (1, PNET_CELL))
-    return np.concatenate(
-        [first, last, scores[rows, columns, None], offsets[rows, columns]], axis=1
-    )
+    return np.concatenate([first, last, scores[rows, columns, None], offsets[rows, columns]], axis=1)
 
 
 def move_edges(boxes: np.ndarray, offsets: np.ndarray, sides: np.ndarray) -> np.ndarray:

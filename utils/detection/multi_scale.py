@@ -35,10 +35,7 @@ class View:
 
 
 def views(
-    image: np.ndarray,
-    limit: tuple[int, int] | None = None,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
+    image: np.ndarray, limit: tuple[int, int] | None = None, scales: Sequence[float] = (1.0,), flip: bool = False
 ) -> list[View]:
     """Returns the views of an image.
 

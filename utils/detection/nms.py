@@ -8,9 +8,7 @@ from utils.faces.boxes import area, intersection
 _BLOCK = 64
 
 
-def nms(
-    boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, mode: str = "union"
-) -> np.ndarray:
+def nms(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, mode: str = "union") -> np.ndarray:
     """Returns the boxes that greedy non-maximum suppression keeps.
 
     Args:

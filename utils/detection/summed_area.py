@@ -45,9 +45,7 @@ class SummedArea:
         top, bottom = _windows((boxes[:, 3] - boxes[:, 1])[:, None], side)
         lengths = bottom - top, right - left
         left, right = (np.clip(x + boxes[:, :1], 0, width)[:, None, :] for x in (left, right))
-        top, bottom = (
-            np.clip(y + boxes[:, 1:2], 0, height)[:, :, None] * (width + 1) for y in (top, bottom)
-        )
+        top, bottom = (np.clip(y + boxes[:, 1:2], 0, height)[:, :, None] * (width + 1) for y in (top, bottom))
         corners = self._table.reshape(-1, 3)
         sums = corners.take(bottom + right, axis=0)
         sums -= corners.take(bottom + left, axis=0)

@@ -8,10 +8,5 @@ from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
-    {
-        "Stopwatch": "stopwatch",
-        "choose_strategy": "devices",
-        "compile_engine": "engine",
-        "device_name": "devices",
-    },
+    {"Stopwatch": "stopwatch", "choose_strategy": "devices", "compile_engine": "engine", "device_name": "devices"},
 )

@@ -37,11 +37,7 @@ class Engine:
     """
 
     def __init__(
-        self,
-        name: str,
-        run: Callable[[np.ndarray], tuple[np.ndarray, ...]],
-        facts: Mapping[str, Any],
-        pixels: int,
+        self, name: str, run: Callable[[np.ndarray], tuple[np.ndarray, ...]], facts: Mapping[str, Any], pixels: int
     ):
         """Takes what runs a batch.
 
@@ -133,9 +129,7 @@ def compile_engine(
     source = network if isinstance(network, Network) else _network_of(network)
     on_gpu = engine != "litert" and has_gpu()
     if engine == "litert" or lower or (engine == "auto" and not on_gpu):
-        source.prepare(
-            precision
-        )  # outside of `try`: its errors are about the weights, not about LiteRT
+        source.prepare(precision)  # outside of `try`: its errors are about the weights, not about LiteRT
         threads = threads or _usable_cores()
         try:
             compiled = source.compiled(precision)

@@ -42,13 +42,7 @@ class Network:
     Several threads may share it.
     """
 
-    def __init__(
-        self,
-        title: str,
-        name: str,
-        build: Callable[[], Built],
-        beside: Path | None = None,
-    ):
+    def __init__(self, title: str, name: str, build: Callable[[], Built], beside: Path | None = None):
         """Takes the way to the network.
 
         Args:

@@ -52,12 +52,7 @@ class Stopwatch:
         with self._lock:
             entries = {name: tuple(entry) for name, entry in self._stages.items()}
         return {
-            name: {
-                "seconds": seconds,
-                "items": items,
-                "unit": unit,
-                "per_second": items / seconds if seconds else 0.0,
-            }
+            name: {"seconds": seconds, "items": items, "unit": unit, "per_second": items / seconds if seconds else 0.0}
             for name, (seconds, items, unit) in entries.items()
         }
 

@@ -30,20 +30,10 @@ MIDDLE = 0.5
 shorter side: on LFW's 250 x 250 pixels, 125."""
 
 _DEFAULT_WEIGHTS = "model_data/arcface_mobilefacenet.weights.h5"
-DETECTOR_WEIGHTS = {
-    "retinaface": "model_data/retinaface_mobilenet025.weights.h5",
-    "mtcnn": "model_data",
-}
+DETECTOR_WEIGHTS = {"retinaface": "model_data/retinaface_mobilenet025.weights.h5", "mtcnn": "model_data"}
 """The wrappers' own default weights, known here without importing a wrapper and with it TensorFlow."""
 
-RECOGNISER_KEYS = (
-    "backbone",
-    "input_shape",
-    "normalization",
-    "letterbox_image",
-    "engine",
-    "precision",
-)
+RECOGNISER_KEYS = ("backbone", "input_shape", "normalization", "letterbox_image", "engine", "precision")
 """Settings of `Facenet` that decide a crop's embedding, besides the weights."""
 
 _SAVE_EVERY = 2000  # images; a run that is stopped loses no more
@@ -107,9 +97,7 @@ class CachedEmbedder:
         self._recogniser = cache(recogniser)
         self._detector = cache(detector) if detector else None
         self._chunk = chunk
-        self._found = EmbeddingCache(
-            folder, "detections", {"detector": detector_key}, _DETECTION_COLUMNS
-        )
+        self._found = EmbeddingCache(folder, "detections", {"detector": detector_key}, _DETECTION_COLUMNS)
         decisive = {"detector": detector_key, "recogniser": recogniser_key}
         self._embedded = {
             view: EmbeddingCache(folder, "embeddings", {**decisive, "view": view})
@@ -140,11 +128,7 @@ class CachedEmbedder:
         clock = clock or Stopwatch()
         with clock.stage("hash", len(images)), ThreadPoolExecutor(_HASHING_THREADS) as pool:
             keys = list(pool.map(digest, images))
-        waiting = {
-            key: _Source(key, image)
-            for key, image in zip(keys, images, strict=True)
-            if not self._is_known(key)
-        }
+        waiting = {key: _Source(key, image) for key, image in zip(keys, images, strict=True) if not self._is_known(key)}
         failed = self._work(list(waiting.values()), clock, progress) if waiting else {}
         return self._collect(keys, failed)
 
@@ -250,9 +234,7 @@ def cached_embedder(
         detector=(lambda: build_detector(settings)) if detector else None,
         detector_key=detector_key(settings) if detector else None,
         mirror=settings["flip"],
-        folder=(settings["cache_dir"] or cache_folder("embeddings"))
-        if settings["use_cache"]
-        else None,
+        folder=(settings["cache_dir"] or cache_folder("embeddings")) if settings["use_cache"] else None,
         chunk=settings["batch_size"],
     )
 

@@ -29,9 +29,7 @@ class EmbeddingCache:
     writes it as a whole or not at all; what another process has written meanwhile is kept.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike | None, kind: str, decisive: Mapping, width: int = 0
-    ):
+    def __init__(self, folder: str | os.PathLike | None, kind: str, decisive: Mapping, width: int = 0):
         """Opens the cache.
 
         Args:
@@ -99,9 +97,7 @@ def _pack(arrays: Mapping[bytes, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _unpack(
-    digests: np.ndarray, counts: np.ndarray, rows: np.ndarray, width: int
-) -> dict[bytes, np.ndarray]:
+def _unpack(digests: np.ndarray, counts: np.ndarray, rows: np.ndarray, width: int) -> dict[bytes, np.ndarray]:
     """Returns what `_pack` was given; ValueError if the parts do not fit each other."""
     if digests.shape != (len(counts), DIGEST_BYTES) or counts.sum() != len(rows):
         raise ValueError("its parts do not fit each other")

@@ -72,9 +72,7 @@ class VerificationResult:
     roc: Roc
 
 
-def distance(
-    embeddings_1: ArrayLike, embeddings_2: ArrayLike, metric: str = "euclidean"
-) -> np.ndarray:
+def distance(embeddings_1: ArrayLike, embeddings_2: ArrayLike, metric: str = "euclidean") -> np.ndarray:
     """Returns the distances of embeddings, row by row, after L2 normalisation.
 
     Args:
@@ -183,10 +181,7 @@ def evaluate_embeddings(
 
 
 def _cross_validate(
-    distances_of: Callable[[np.ndarray], np.ndarray],
-    labels: np.ndarray,
-    folds: np.ndarray,
-    fars: np.ndarray,
+    distances_of: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, folds: np.ndarray, fars: np.ndarray
 ) -> VerificationResult:
     """Scores each fold; `distances_of(mask of training pairs)` returns the distances of all pairs."""
     pooled = np.empty(len(labels))

@@ -239,9 +239,7 @@ def read_packed(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     if not all(isinstance(label, int) and label in (0, 1) for label in labels):
         raise ValueError(f"{path}: labels must be booleans, one per pair")
     if not labels or len(images) != 2 * len(labels):
-        raise ValueError(
-            f"{path}: {len(images)} images and {len(labels)} labels; need two images per label"
-        )
+        raise ValueError(f"{path}: {len(images)} images and {len(labels)} labels; need two images per label")
     return images, np.array(labels, dtype=bool)
 
 

@@ -34,11 +34,7 @@ def roc(distances: ArrayLike, labels: ArrayLike) -> Roc:
         ValueError: shapes that differ, NaN, no pairs, or only one kind of pair.
     """
     thresholds, true_accepts, false_accepts = _sweep(*checked_pairs(distances, labels))
-    return Roc(
-        far=false_accepts / false_accepts[-1],
-        tar=true_accepts / true_accepts[-1],
-        thresholds=thresholds,
-    )
+    return Roc(far=false_accepts / false_accepts[-1], tar=true_accepts / true_accepts[-1], thresholds=thresholds)
 
 
 def auc(distances: ArrayLike, labels: ArrayLike) -> float:
@@ -84,14 +80,10 @@ def threshold_at_far(negative_distances: ArrayLike, far: float) -> float: ...
 
 
 @overload
-def threshold_at_far(
-    negative_distances: ArrayLike, far: Sequence[float] | np.ndarray
-) -> np.ndarray: ...
+def threshold_at_far(negative_distances: ArrayLike, far: Sequence[float] | np.ndarray) -> np.ndarray: ...
 
 
-def threshold_at_far(
-    negative_distances: ArrayLike, far: float | Sequence[float] | np.ndarray
-) -> float | np.ndarray:
+def threshold_at_far(negative_distances: ArrayLike, far: float | Sequence[float] | np.ndarray) -> float | np.ndarray:
     """Returns the largest threshold whose false accept rate is at most `far`.
 
     With k = floor(far * N) false accepts allowed, it is the (k + 1)-th smallest distance: pairs
@@ -178,15 +170,11 @@ def equal_error(curve: Roc) -> float:
     return float(curve.far[before] + fraction * (curve.far[after] - curve.far[before]))
 
 
-def checked_pairs(
-    distances: ArrayLike, labels: ArrayLike, both_kinds: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
+def checked_pairs(distances: ArrayLike, labels: ArrayLike, both_kinds: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Returns distances (P,) float64 and labels (P,) bool; ValueError if they cannot be scored."""
     distances, labels = np.asarray(distances, np.float64), np.asarray(labels)
     if distances.ndim != 1 or distances.shape != labels.shape:
-        raise ValueError(
-            f"distances and labels must be two (P,) arrays, got {distances.shape}, {labels.shape}"
-        )
+        raise ValueError(f"distances and labels must be two (P,) arrays, got {distances.shape}, {labels.shape}")
     if not distances.size:
         raise ValueError("no pairs to score")
     if not np.isfinite(distances).all():
@@ -198,8 +186,7 @@ def checked_pairs(
     same = np.count_nonzero(labels)
     if both_kinds and same in (0, len(labels)):
         raise ValueError(
-            f"need pairs of the same and of different people, got {same} same "
-            f"and {len(labels) - same} different"
+            f"need pairs of the same and of different people, got {same} same and {len(labels) - same} different"
         )
     return distances, labels
 

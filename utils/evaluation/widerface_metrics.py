@@ -45,10 +45,7 @@ class PrecisionRecall:
 
 
 def evaluate(
-    pred_dir: str | os.PathLike,
-    gt_dir: str | os.PathLike,
-    iou_thresh: float = 0.5,
-    allow_missing: bool = False,
+    pred_dir: str | os.PathLike, gt_dir: str | os.PathLike, iou_thresh: float = 0.5, allow_missing: bool = False
 ) -> dict[str, float]:
     """Scores a folder of results; arguments and errors are those of `evaluate_curves`.
 
@@ -60,10 +57,7 @@ def evaluate(
 
 
 def evaluate_curves(
-    pred_dir: str | os.PathLike,
-    gt_dir: str | os.PathLike,
-    iou_thresh: float = 0.5,
-    allow_missing: bool = False,
+    pred_dir: str | os.PathLike, gt_dir: str | os.PathLike, iou_thresh: float = 0.5, allow_missing: bool = False
 ) -> dict[str, PrecisionRecall]:
     """Scores a folder of results and keeps the precision-recall curves.
 
@@ -97,11 +91,7 @@ def evaluate_curves(
     truth = truth.select(present)
     rows = [results[image] for image in truth.images]
     return evaluate_arrays(
-        [image[:, :4] for image in rows],
-        [image[:, 4] for image in rows],
-        truth.boxes,
-        truth.keep,
-        iou_thresh,
+        [image[:, :4] for image in rows], [image[:, 4] for image in rows], truth.boxes, truth.keep, iou_thresh
     )
 
 
@@ -138,8 +128,7 @@ def evaluate_arrays(
     # The tool skips an image without labelled faces, false detections and all.
     counted = np.repeat([len(faces) > 0 for faces in truths], [len(image) for image in boxes])
     return {
-        setting: _curve(steps[counted], claims[counted], _concatenate(masks, bool))
-        for setting, masks in keep.items()
+        setting: _curve(steps[counted], claims[counted], _concatenate(masks, bool)) for setting, masks in keep.items()
     }
 
 
@@ -213,9 +202,7 @@ def _first_step(scores: np.ndarray) -> np.ndarray:
     return len(THRESHOLDS) - np.searchsorted(THRESHOLDS[::-1], normalized, side="right")
 
 
-def _claims(
-    boxes: Sequence[np.ndarray], truths: Sequence[np.ndarray], iou_thresh: float
-) -> np.ndarray:
+def _claims(boxes: Sequence[np.ndarray], truths: Sequence[np.ndarray], iou_thresh: float) -> np.ndarray:
     """Returns the (D,) face that each detection overlaps most, counted over all images; -1 below the threshold.
 
     Of faces that it overlaps equally it takes the first.
@@ -235,9 +222,7 @@ def _claims(
 
 
 def _concatenate(parts: Sequence[np.ndarray], dtype: DTypeLike) -> np.ndarray:
-    return np.concatenate(
-        [np.empty(0, dtype), *(np.asarray(part, dtype).ravel() for part in parts)]
-    )
+    return np.concatenate([np.empty(0, dtype), *(np.asarray(part, dtype).ravel() for part in parts)])
 
 
 def _pixel_area(boxes: np.ndarray) -> np.ndarray:

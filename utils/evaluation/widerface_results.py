@@ -42,9 +42,7 @@ class GroundTruth:
         )
 
 
-def write_result(
-    folder: str | os.PathLike, event: str, image_name: str, detections: Detections | ArrayLike
-) -> Path:
+def write_result(folder: str | os.PathLike, event: str, image_name: str, detections: Detections | ArrayLike) -> Path:
     """Writes `<folder>/<event>/<image>.txt`: the image name, the count, then a line `x y w h score` for each face.
 
     Args:

@@ -23,14 +23,7 @@ from utils.files.digests import weights_digest
 from utils.weights.location import locate
 
 # What decides the results besides the weights, which tell the backbone: a folder of results must not mix two of these.
-_DECISIVE = (
-    "confidence",
-    "nms_iou",
-    "input_shape",
-    "original_size",
-    "scales",
-    "flip",
-)
+_DECISIVE = ("confidence", "nms_iou", "input_shape", "original_size", "scales", "flip")
 _SAMPLE_NAME = "<event>/<image>.jpg"
 
 
@@ -43,10 +36,7 @@ class Detector(Protocol):
 
 
 def detect_all(
-    settings: Mapping[str, Any],
-    truth: GroundTruth,
-    build_detector: Callable[[], Detector],
-    clock: Stopwatch,
+    settings: Mapping[str, Any], truth: GroundTruth, build_detector: Callable[[], Detector], clock: Stopwatch
 ) -> None:
     """Writes a result file for each image of the ground truth that has none yet.
 
@@ -66,9 +56,7 @@ def detect_all(
     images = find_images(settings["image_dir"], truth, settings["allow_missing"])
     claim_results(settings)
     folder = settings["result_dir"]
-    todo = [
-        path for path in images if not result_path(folder, path.parent.name, path.stem).is_file()
-    ]
+    todo = [path for path in images if not result_path(folder, path.parent.name, path.stem).is_file()]
     if len(todo) < len(images):
         print(f"{len(images) - len(todo)} of {len(images)} images have a result already")
     if not todo:
@@ -86,9 +74,7 @@ def detect_all(
                 raise ValueError(photo.error)
 
 
-def find_images(
-    image_dir: str | os.PathLike, truth: GroundTruth, allow_missing: bool = False
-) -> list[Path]:
+def find_images(image_dir: str | os.PathLike, truth: GroundTruth, allow_missing: bool = False) -> list[Path]:
     """Returns the image files of the ground truth, sorted.
 
     Args:
@@ -105,10 +91,7 @@ def find_images(
     paths = [folder / event / f"{name}.jpg" for event, name in truth.images]
     missing = [path for path in paths if not path.is_file()]
     if len(missing) == len(paths):
-        raise ValueError(
-            f"{folder}: holds no image of the ground truth, such as "
-            f"{missing[0].relative_to(folder)}"
-        )
+        raise ValueError(f"{folder}: holds no image of the ground truth, such as {missing[0].relative_to(folder)}")
     if missing and not allow_missing:
         raise ValueError(
             f"{missing[0]}: missing, with {len(missing) - 1} others of {len(paths)} images; "
@@ -149,9 +132,7 @@ def claim_results(settings: Mapping[str, Any]) -> None:
         changed = [key for key in own if found.get(key) != own[key]]
         if changed:
             was, now = found.get(changed[0]), own[changed[0]]
-            raise ValueError(
-                f"{folder}: holds results made with {changed[0]} {was}, not {now}; {advice}"
-            )
+            raise ValueError(f"{folder}: holds results made with {changed[0]} {was}, not {now}; {advice}")
     elif next(folder.glob("*/*.txt"), None):
         raise ValueError(f"{folder}: holds results of unknown settings; {advice}")
     else:
@@ -214,10 +195,7 @@ def print_report(curves: Mapping[str, PrecisionRecall], scored: int, images: int
 
 
 def save_report(
-    settings: Mapping[str, Any],
-    curves: Mapping[str, PrecisionRecall],
-    scored: int,
-    clock: Stopwatch,
+    settings: Mapping[str, Any], curves: Mapping[str, PrecisionRecall], scored: int, clock: Stopwatch
 ) -> list[Path]:
     """Writes widerface.json and widerface_precision_recall.png; returns their paths.
 

@@ -58,12 +58,7 @@ class Subject:
     facts: Mapping
 
 
-def subjects(
-    facenet,
-    detector,
-    photos: Sequence[np.ndarray],
-    size: tuple[int, int] | None = None,
-) -> Iterator[Subject]:
+def subjects(facenet, detector, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Iterator[Subject]:
     """Yields the networks to export: the recogniser, then those of the detector.
 
     Args:
@@ -107,9 +102,7 @@ def recognizer_subject(facenet, photos: Sequence[np.ndarray]) -> Subject:
     )
 
 
-def retinaface_subject(
-    retinaface, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None
-) -> Subject:
+def retinaface_subject(retinaface, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Subject:
     """Returns the network of a `Retinaface`.
 
     Args:
@@ -204,9 +197,7 @@ def _detector_batch(photo: np.ndarray, size: tuple[int, int] | None) -> np.ndarr
     return pad_to_multiple(fitted, STRIDE)[None].astype(np.float32)
 
 
-def export(
-    subject: Subject, folder: str | os.PathLike, kind: str, precision: str = "float32"
-) -> Iterator[str]:
+def export(subject: Subject, folder: str | os.PathLike, kind: str, precision: str = "float32") -> Iterator[str]:
     """Writes a network and, beside it, a JSON file of its facts; yields lines that say where.
 
     Args:

@@ -86,9 +86,7 @@ def _signature(model: Any) -> Any:
     import tensorflow as tf
 
     spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32, name="image")
-    return tf.function(
-        lambda image: model(image, training=False), input_signature=[spec], autograph=False
-    )
+    return tf.function(lambda image: model(image, training=False), input_signature=[spec], autograph=False)
 
 
 def _to_onnx(model: Any) -> Any:

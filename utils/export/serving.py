@@ -39,11 +39,7 @@ class DecodeAnchors(keras.layers.Layer):
     """Turns RetinaFace's outputs into boxes, scores and landmarks of every anchor."""
 
     def __init__(
-        self,
-        steps: Sequence[int],
-        min_sizes: Sequence[Sequence[int]],
-        variances: Sequence[float],
-        **kwargs: Any,
+        self, steps: Sequence[int], min_sizes: Sequence[Sequence[int]], variances: Sequence[float], **kwargs: Any
     ):
         """Takes the entries of `utils.config.cfg_mnet` of these names."""
         super().__init__(**kwargs)
@@ -107,9 +103,7 @@ def serve_recognizer(model: keras.Model, normalization: str) -> keras.Model:
 
 
 def serve_retinaface(
-    model: keras.Model,
-    cfg: Mapping[str, Any],
-    size: tuple[int | None, int | None] = (None, None),
+    model: keras.Model, cfg: Mapping[str, Any], size: tuple[int | None, int | None] = (None, None)
 ) -> keras.Model:
     """Returns the detector with normalisation in front and decoding behind.
 

@@ -8,14 +8,7 @@ import numpy as np
 from utils.images.placement import resize
 
 ARCFACE_TEMPLATE = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ],
-    np.float32,
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
 )
 """Where ArcFace expects the five landmarks (x, y) in a crop of 112 x 112 pixels (Deng 2019)."""
 
@@ -99,9 +92,7 @@ def align(image: np.ndarray, landmarks: np.ndarray, size: int = 112) -> np.ndarr
     return cv2.warpAffine(region, matrix, (size, size), flags=cv2.INTER_LINEAR)
 
 
-def _source_region(
-    matrix: np.ndarray, size: int, shrink: int, shape: tuple[int, ...]
-) -> tuple[int, int, int, int]:
+def _source_region(matrix: np.ndarray, size: int, shrink: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Returns the part of the photo that a crop is made of: left, top, right, bottom.
 
     OpenCV warps images of up to 32767 pixels a side only; a part of a larger one will do.
@@ -122,19 +113,11 @@ def _region_to_photo(shape: tuple[int, ...], region: tuple[int, int, int, int]) 
     """Returns the (2, 3) map from pixel centres of the resized region to those of the photo."""
     left, top, right, bottom = region
     step_x, step_y = (right - left) / shape[1], (bottom - top) / shape[0]
-    return np.array(
-        [
-            [step_x, 0, left + step_x / 2 - 0.5],
-            [0, step_y, top + step_y / 2 - 0.5],
-        ]
-    )
+    return np.array([[step_x, 0, left + step_x / 2 - 0.5], [0, step_y, top + step_y / 2 - 0.5]])
 
 
 def crop(
-    image: np.ndarray,
-    box: np.ndarray,
-    margin: float = 0.0,
-    size: int | tuple[int, int] | None = None,
+    image: np.ndarray, box: np.ndarray, margin: float = 0.0, size: int | tuple[int, int] | None = None
 ) -> np.ndarray:
     """Returns a box cut out with a margin, as FaceNet's dataset alignment does.
 

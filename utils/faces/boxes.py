@@ -28,9 +28,7 @@ def intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared
 
 
-def _overlap(
-    a_low: np.ndarray, a_high: np.ndarray, b_low: np.ndarray, b_high: np.ndarray
-) -> np.ndarray:
+def _overlap(a_low: np.ndarray, a_high: np.ndarray, b_low: np.ndarray, b_high: np.ndarray) -> np.ndarray:
     """Returns the shared lengths (A, B) of A and B intervals."""
     length = np.minimum(a_high[:, None], b_high)
     length -= np.maximum(a_low[:, None], b_low)

@@ -39,9 +39,7 @@ class Detections:
         count = self.scores.size
         found = (self.boxes.shape, self.scores.shape, self.landmarks.shape)
         if found != ((count, 4), (count,), (count, 5, 2)):
-            raise ValueError(
-                "boxes {}, scores {}, landmarks {}: (N, 4), (N,), (N, 5, 2) expected".format(*found)
-            )
+            raise ValueError("boxes {}, scores {}, landmarks {}: (N, 4), (N,), (N, 5, 2) expected".format(*found))
 
     @classmethod
     def best_first(cls, boxes: np.ndarray, scores: np.ndarray, landmarks: np.ndarray) -> Self:
@@ -84,9 +82,7 @@ class Detections:
 
     def to_original(self, letterbox: Letterbox) -> Self:
         """Returns the same faces in pixels of the image that was letterboxed."""
-        return type(self)(
-            letterbox.invert(self.boxes), self.scores, letterbox.invert(self.landmarks)
-        )
+        return type(self)(letterbox.invert(self.boxes), self.scores, letterbox.invert(self.landmarks))
 
     def clip(self, size: tuple[int, int]) -> Self:
         """Returns the faces with boxes, not landmarks, clipped to an image of (height, width) pixels."""

@@ -16,9 +16,7 @@ from utils.images.image_files import ImageError, list_images
 _CHUNK = 8  # photos in memory at once, of which one of 12 megapixels takes 36 MB
 
 
-def stream_photos(
-    facenet: Embedder, paths: Iterable[str | os.PathLike]
-) -> Iterator[tuple[Photo, str]]:
+def stream_photos(facenet: Embedder, paths: Iterable[str | os.PathLike]) -> Iterator[tuple[Photo, str]]:
     """Finds and embeds all faces of photos. Unreadable photos of folders are left out with a warning.
 
     Args:
@@ -37,10 +35,7 @@ def stream_photos(
         raise ValueError("detector none: this mode needs retinaface or mtcnn")
     given = dict.fromkeys(Path(path) for path in paths)
     listed = _listed(list(given))
-    stages = [
-        partial(detect_faces, detect_batch=facenet.detect_batch),
-        partial(_embed_all, facenet=facenet),
-    ]
+    stages = [partial(detect_faces, detect_batch=facenet.detect_batch), partial(_embed_all, facenet=facenet)]
     stream = face_stream([path for path, _ in listed], stages, _CHUNK)
     readable = 0
     for photo, (path, name) in zip(stream, listed, strict=True):

@@ -33,9 +33,7 @@ def records(photo: Photo) -> list[Record]:
     ]
 
 
-def write_csv(
-    path: str | os.PathLike, faces: Iterable[Mapping[str, Any]], columns: Sequence[str]
-) -> None:
+def write_csv(path: str | os.PathLike, faces: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Writes the table of named faces, one line per face: file, face, box, score, more columns.
 
     The file is written whole or not at all.
@@ -69,9 +67,7 @@ def write_detections_csv(path: str | os.PathLike, rows: Iterable[Sequence[Any]])
     _write_table(path, header, ([name, *(f"{v:.3f}" for v in values)] for name, *values in rows))
 
 
-def _write_table(
-    path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
+def _write_table(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with (
         replacing(path) as temporary,
         # A file name that is not valid text must not cost the table.

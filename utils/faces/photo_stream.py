@@ -80,10 +80,7 @@ def face_stream(
 
 
 def read_ahead(
-    sources: Iterable,
-    read: Callable[[Any], np.ndarray] = read_image,
-    threads: int = 2,
-    ahead: int = 64,
+    sources: Iterable, read: Callable[[Any], np.ndarray] = read_image, threads: int = 2, ahead: int = 64
 ) -> Iterator[Photo]:
     """Yields a Photo of each source, in order, while threads read up to `ahead` more."""
 

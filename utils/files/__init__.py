@@ -5,9 +5,4 @@ It may import nothing of this project. Users get `replacing`.
 
 from utils import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "replacing": "atomic_file",
-    },
-)
+__getattr__, __dir__, __all__ = exports(__name__, {"replacing": "atomic_file"})

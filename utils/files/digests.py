@@ -43,9 +43,7 @@ def weights_digest(path: str | os.PathLike) -> str:
         files = sorted(path.parent.glob(f"{path.name}.*"))
     if not files:
         published = "no such weight file; published ones: python -m utils.weights download list"
-        raise FileNotFoundError(
-            f"{path}: {'no det*.npy in this folder' if path.is_dir() else published}"
-        )
+        raise FileNotFoundError(f"{path}: {'no det*.npy in this folder' if path.is_dir() else published}")
     # Names of a folder's files matter, the name of a single file does not.
     names = [file.name for file in files] if len(files) > 1 else [""]
     parts = [name.encode() + digest(file) for name, file in zip(names, files, strict=True)]

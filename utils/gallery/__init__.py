@@ -7,11 +7,5 @@ It may import the floors below (README.md, "Where things are") and nets/. Users 
 from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "FaceClassifier": "classifier",
-        "FaceIndex": "index",
-        "Gallery": "gallery",
-        "GalleryError": "storage",
-    },
+    __name__, {"FaceClassifier": "classifier", "FaceIndex": "index", "Gallery": "gallery", "GalleryError": "storage"}
 )

@@ -53,9 +53,7 @@ class FaceClassifier:
         """
         embeddings = np.asarray(embeddings, np.float64)
         if embeddings.ndim != 2 or embeddings.shape[1] != self.weights.shape[1]:
-            raise ValueError(
-                f"embeddings must be (N, {self.weights.shape[1]}), got {embeddings.shape}"
-            )
+            raise ValueError(f"embeddings must be (N, {self.weights.shape[1]}), got {embeddings.shape}")
         return embeddings @ self.weights.T + self.biases
 
     def predict(self, embeddings: np.ndarray) -> list[tuple[str, float]]:
@@ -89,9 +87,7 @@ class FaceClassifier:
                 file.create_dataset(name, data=getattr(self, name), fletcher32=True)
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike, identity: Mapping[str, Any] | None = None
-    ) -> "FaceClassifier":
+    def load(cls, path: str | os.PathLike, identity: Mapping[str, Any] | None = None) -> "FaceClassifier":
         """Reads what `save` wrote.
 
         Args:
@@ -114,8 +110,7 @@ class FaceClassifier:
             raise ClassifierError(f"{path}: damaged, or not a classifier ({error})") from error
         if identity is not None and (text := differences(loaded.identity, identity)):
             raise ClassifierError(
-                f"{path}: trained on embeddings of another network ({text}); "
-                "use that network, or train it anew"
+                f"{path}: trained on embeddings of another network ({text}); use that network, or train it anew"
             )
         return loaded
 
@@ -139,9 +134,7 @@ def enough_images(labels: Sequence[str] | np.ndarray, least: int) -> np.ndarray:
     return np.flatnonzero(counts[classes] >= least)
 
 
-def split(
-    labels: Sequence[str] | np.ndarray, train_images: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def split(labels: Sequence[str] | np.ndarray, train_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draws a number of photos of each person to train on; the others are to test.
 
     Args:
@@ -154,10 +147,7 @@ def split(
     """
     names, classes, _ = _classes(labels)
     rng = np.random.default_rng(seed)
-    chosen = [
-        rng.permutation(np.flatnonzero(classes == number))[:train_images]
-        for number in range(len(names))
-    ]
+    chosen = [rng.permutation(np.flatnonzero(classes == number))[:train_images] for number in range(len(names))]
     train = np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
     return train, np.setdiff1d(np.arange(len(classes)), train)
 
@@ -197,9 +187,7 @@ def train(
 
 def _classes(labels: Sequence[str] | np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns the sorted names, the class of each label, and the number of labels of each class."""
-    names, classes, counts = np.unique(
-        np.array([*labels, None], object)[:-1], return_inverse=True, return_counts=True
-    )
+    names, classes, counts = np.unique(np.array([*labels, None], object)[:-1], return_inverse=True, return_counts=True)
     return names.tolist(), classes, counts
 
 
@@ -216,9 +204,7 @@ def _hyperplanes(
     return weights, biases
 
 
-def _scale(
-    embeddings: np.ndarray, classes: np.ndarray, fewest: int, penalty: float, seed: int
-) -> float:
+def _scale(embeddings: np.ndarray, classes: np.ndarray, fewest: int, penalty: float, seed: int) -> float:
     """Returns the factor of decisions that makes their softmax likeliest, on photos that were held out.
 
     This is temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017). The factor is 1 if

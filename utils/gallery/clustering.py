@@ -7,12 +7,7 @@ NOISE = -1
 """Label of a face that is in no group."""
 
 
-def cluster(
-    embeddings: np.ndarray,
-    threshold: float,
-    method: str = "dbscan",
-    least: int = 2,
-) -> np.ndarray:
+def cluster(embeddings: np.ndarray, threshold: float, method: str = "dbscan", least: int = 2) -> np.ndarray:
     """Groups embeddings by person.
 
     Args:
@@ -64,9 +59,7 @@ def _agglomerative(embeddings: np.ndarray, threshold: float, least: int) -> np.n
 
 def _by_size(labels: np.ndarray, least: int) -> np.ndarray:
     """Numbers groups (N,) from the largest on; groups of fewer than `least` become `NOISE`."""
-    groups, first, members, counts = np.unique(
-        labels, return_index=True, return_inverse=True, return_counts=True
-    )
+    groups, first, members, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     kept = (groups != NOISE) & (counts >= least)
     order = [group for group in np.lexsort((first, -counts)) if kept[group]]
     numbers = np.full(len(groups), NOISE)

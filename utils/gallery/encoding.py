@@ -100,9 +100,7 @@ def _cut_usable(photos: list[Photo], align: Callable, take_largest: bool) -> Non
     cut_faces(usable, align, choose=largest_face)
 
 
-def hash_photos(
-    photos: Sequence[tuple[Path, str]],
-) -> tuple[list[tuple[Path, str]], list[bytes], list[Problem]]:
+def hash_photos(photos: Sequence[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], list[bytes], list[Problem]]:
     """Computes the digests of photo files.
 
     Args:
@@ -121,9 +119,7 @@ def hash_photos(
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         results = list(pool.map(attempt, photos))
     problems = [result for result in results if isinstance(result, Problem)]
-    good = [
-        (photo, key) for photo, key in zip(photos, results, strict=True) if isinstance(key, bytes)
-    ]
+    good = [(photo, key) for photo, key in zip(photos, results, strict=True) if isinstance(key, bytes)]
     return [photo for photo, _ in good], [key for _, key in good], problems
 
 
@@ -155,9 +151,7 @@ def apply_plan(records: Records, plan: Plan, prune: bool) -> Records:
     return records.without(np.array(gone, int))
 
 
-def photo_rows(
-    done: Sequence[tuple[NewPhoto, Embedded]],
-) -> tuple[list[str], np.ndarray, np.ndarray]:
+def photo_rows(done: Sequence[tuple[NewPhoto, Embedded]]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns new photos as `Records.added` takes them.
 
     Args:

@@ -131,9 +131,7 @@ def scan(folder: str | os.PathLike) -> tuple[list[tuple[Path, str]], list[Proble
         except ValueError as error:
             problems.append(Problem(path, str(error)))
     if not photos and not problems:
-        raise ValueError(
-            f"{folder}: no photos; put them in as <person>/<photo>.jpg or <person>_1.jpg"
-        )
+        raise ValueError(f"{folder}: no photos; put them in as <person>/<photo>.jpg or <person>_1.jpg")
     return photos, problems
 
 
@@ -175,13 +173,7 @@ def make_plan(
 
 
 def _plan_photo(
-    plan: Plan,
-    path: Path,
-    person: str,
-    digest: bytes,
-    known: Known,
-    take_largest: bool,
-    retry: bool,
+    plan: Plan, path: Path, person: str, digest: bytes, known: Known, take_largest: bool, retry: bool
 ) -> None:
     """Enters a photo into the plan."""
     faces = known.faces.get(digest, known.rejected.get(digest))

@@ -19,15 +19,7 @@ from utils.gallery.records import NAME_BYTES, ROW, Records
 from utils.gallery.storage import GalleryError
 from utils.weights.cards import differences
 
-__all__ = [
-    "UNKNOWN",
-    "Calibration",
-    "EncodeReport",
-    "Gallery",
-    "GalleryError",
-    "Identity",
-    "Matches",
-]
+__all__ = ["UNKNOWN", "Calibration", "EncodeReport", "Gallery", "GalleryError", "Identity", "Matches"]
 
 
 class Gallery:
@@ -52,12 +44,7 @@ class Gallery:
         `gallery.identify(facenet.embed("photo.jpg"), facenet.threshold)` names the face of another photo.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        identity: Mapping[str, Any] | None = None,
-        timeout: float = 10.0,
-    ):
+    def __init__(self, path: str | os.PathLike, identity: Mapping[str, Any] | None = None, timeout: float = 10.0):
         """Opens a gallery. If there is no file, the gallery is empty, and the first change makes the file.
 
         Args:
@@ -115,9 +102,7 @@ class Gallery:
         """Finds the k nearest embeddings of the gallery, exactly, as `FaceIndex.search`."""
         return self.index.search(embeddings, k)
 
-    def identify(
-        self, embeddings: ArrayLike, threshold: float, scoring: str = "nearest"
-    ) -> list[Identity]:
+    def identify(self, embeddings: ArrayLike, threshold: float, scoring: str = "nearest") -> list[Identity]:
         """Names faces, or calls them `UNKNOWN`, as `FaceIndex.identify`."""
         return self.index.identify(embeddings, threshold, scoring)
 
@@ -149,11 +134,7 @@ class Gallery:
             self._save(records, self._added(records, [person] * len(rows), rows, unit))
 
     def add_photos(
-        self,
-        person: str,
-        photos: Sequence[str | Path | np.ndarray],
-        embedder: Embedder,
-        take_largest: bool = False,
+        self, person: str, photos: Sequence[str | Path | np.ndarray], embedder: Embedder, take_largest: bool = False
     ) -> EncodeReport:
         """Adds photos of a person from anywhere; `encode` leaves them alone.
 
@@ -253,18 +234,11 @@ class Gallery:
         return report
 
     def _carry_out(
-        self,
-        records: Records,
-        plan: Plan,
-        embedded: Iterable[Embedded],
-        prune: bool,
-        save_every: int,
+        self, records: Records, plan: Plan, embedded: Iterable[Embedded], prune: bool, save_every: int
     ) -> EncodeReport:
         """Applies a plan and adds its new photos, saving after every `save_every` of them."""
         planned = encoding.apply_plan(records, plan, prune)
-        report = EncodeReport(
-            kept=len(plan.kept), moved=len(plan.moved), removed=len(records) - len(planned)
-        )
+        report = EncodeReport(kept=len(plan.kept), moved=len(plan.moved), removed=len(records) - len(planned))
         pairs = zip(plan.new, embedded, strict=True)
         saved, batch = records, list(islice(pairs, save_every))
         while True:
@@ -298,9 +272,7 @@ class Gallery:
             raise GalleryError(f"{self.path}: there is no such gallery")
         return self._records()
 
-    def _added(
-        self, records: Records, people: Sequence[str], rows: np.ndarray, embeddings: np.ndarray
-    ) -> Records:
+    def _added(self, records: Records, people: Sequence[str], rows: np.ndarray, embeddings: np.ndarray) -> Records:
         """Adds embeddings as `Records.added`, after a check of their length."""
         there, here = records.embeddings.shape[1], embeddings.shape[1]
         if there not in (0, here):
@@ -318,9 +290,7 @@ class Gallery:
         if after is not before and (len(after) or self.path.exists()):
             storage.write(self.path, after)
 
-    def _check_identity(
-        self, stored: Mapping[str, Any] | None, given: Mapping[str, Any] | None
-    ) -> None:
+    def _check_identity(self, stored: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> None:
         if stored is None or given is None:
             return
         if text := differences(stored, given):
@@ -349,9 +319,7 @@ class Gallery:
             self._index = None
 
 
-def _usable(
-    batch: Sequence[tuple[NewPhoto, Embedded]], plan: Plan
-) -> list[tuple[NewPhoto, Embedded]]:
+def _usable(batch: Sequence[tuple[NewPhoto, Embedded]], plan: Plan) -> list[tuple[NewPhoto, Embedded]]:
     """Returns the photos without a problem; the problems of the others are entered into the plan."""
     for (_, _, key), (_, faces, problem) in batch:
         if problem:

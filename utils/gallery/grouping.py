@@ -21,9 +21,7 @@ _THUMBNAIL = 96  # pixels
 _DBSCAN_SHARE = 0.8  # of the threshold: dbscan goes from face to face, so each step must be safer
 
 
-def group(
-    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Mapping[str, Any]
-) -> Iterator[str]:
+def group(facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Mapping[str, Any]) -> Iterator[str]:
     """Groups the faces of photos by person.
 
     Writes cluster.csv with a line for each face: file, face, box, score, group (empty for a face that is in no group);
@@ -58,9 +56,7 @@ def group(
         yield f"  {_sheet_name(label)}: {np.sum(labels == label)} faces"
 
 
-def _groups(
-    embeddings: Sequence[np.ndarray], threshold: float, settings: Mapping[str, Any]
-) -> np.ndarray:
+def _groups(embeddings: Sequence[np.ndarray], threshold: float, settings: Mapping[str, Any]) -> np.ndarray:
     """Returns the group of each face, as `utils.gallery.clustering.cluster` numbers them."""
     method, chosen = settings["cluster_method"], settings["cluster_threshold"]
     if chosen is None:
@@ -77,9 +73,7 @@ def _sheet_name(label: int) -> str:
     return f"group_{label + 1:03d}.jpg"
 
 
-def _write_sheets(
-    folder: Path, thumbnails: Sequence[np.ndarray], labels: np.ndarray, count: int
-) -> None:
+def _write_sheets(folder: Path, thumbnails: Sequence[np.ndarray], labels: np.ndarray, count: int) -> None:
     """Writes a sheet for each group, and removes those of an earlier run that had more groups."""
     for label in range(count):
         members = np.flatnonzero(labels == label)

@@ -101,9 +101,7 @@ class FaceIndex:
         distances, indices = nearest(queries, self.embeddings, k)
         return Matches(distances, self.names[self.people[indices]])
 
-    def identify(
-        self, embeddings: ArrayLike, threshold: float, scoring: str = "nearest"
-    ) -> list[Identity]:
+    def identify(self, embeddings: ArrayLike, threshold: float, scoring: str = "nearest") -> list[Identity]:
         """Names faces.
 
         Args:

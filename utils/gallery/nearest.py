@@ -8,11 +8,7 @@ _PRODUCTS = 1 << 24  # of queries with rows at a time: 64 MB
 
 
 def nearest(
-    queries: np.ndarray,
-    rows: np.ndarray,
-    k: int,
-    labels: np.ndarray | None = None,
-    own: np.ndarray | None = None,
+    queries: np.ndarray, rows: np.ndarray, k: int, labels: np.ndarray | None = None, own: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the k rows that are nearest to each query.
 
@@ -44,9 +40,7 @@ def nearest(
     return distances, indices
 
 
-def _ranked(
-    query: np.ndarray, rows: np.ndarray, scores: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(query: np.ndarray, rows: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns distances (k,) float64 and indices (k,) of the best rows, by all products (N,) with the query."""
     # Bounds the rounding of two float32 products of unit vectors: a row below it is farther than k others.
     rounding = (rows.shape[1] + 4) * np.finfo(np.float32).eps

@@ -49,10 +49,7 @@ def encode(facenet: Embedder, folder: str | os.PathLike, settings: Settings) -> 
 
 
 def recognize(
-    facenet: Embedder,
-    paths: Iterable[str | os.PathLike],
-    settings: Settings,
-    save: Callable[[np.ndarray, str], None],
+    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Settings, save: Callable[[np.ndarray, str], None]
 ) -> Iterator[str]:
     """Names every face of photos by the gallery.
 
@@ -77,9 +74,7 @@ def recognize(
 
     def namer(embeddings: np.ndarray) -> list[dict[str, Any]]:
         found = gallery.identify(embeddings, threshold, settings["scoring"])
-        return [
-            {"name": i.name, "distance": round(i.distance, 5), "nearest": i.nearest} for i in found
-        ]
+        return [{"name": i.name, "distance": round(i.distance, 5), "nearest": i.nearest} for i in found]
 
     yield from _name_photos(facenet, paths, namer, "recognize", settings, save)
 
@@ -100,9 +95,7 @@ def classify_train(settings: Settings) -> Iterator[str]:
     people, left = len(set(names)), len(set(names[enough]))
     yield f"{left} of {people} people have {settings['min_images']} photos or more"
     if left < 2:
-        raise ValueError(
-            f"{gallery.path}: a classifier needs two people with min_images photos or more"
-        )
+        raise ValueError(f"{gallery.path}: a classifier needs two people with min_images photos or more")
     names, embeddings = names[enough], embeddings[enough]
     most = len(names) if settings["train_images"] is None else settings["train_images"]
     if most < 1:
@@ -119,10 +112,7 @@ def classify_train(settings: Settings) -> Iterator[str]:
 
 
 def classify(
-    facenet: Embedder,
-    paths: Iterable[str | os.PathLike],
-    settings: Settings,
-    save: Callable[[np.ndarray, str], None],
+    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Settings, save: Callable[[np.ndarray, str], None]
 ) -> Iterator[str]:
     """Names every face of photos by the SVM, which gives a name to strangers, too.
 

@@ -139,9 +139,7 @@ def _opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise GalleryError(f"{path}: cannot be opened ({error.strerror})") from error
     except _HDF5_ERRORS as error:
-        raise GalleryError(
-            f"{path}: damaged, or not a gallery ({error}); restore a copy, or encode it anew"
-        ) from error
+        raise GalleryError(f"{path}: damaged, or not a gallery ({error}); restore a copy, or encode it anew") from error
 
 
 def _check_layout(path: str | os.PathLike, file: h5py.File) -> None:
@@ -149,9 +147,7 @@ def _check_layout(path: str | os.PathLike, file: h5py.File) -> None:
         raise GalleryError(f"{path}: is an HDF5 file, but not a gallery of this project")
     version = int(file.attrs["version"])
     if version > VERSION:
-        raise GalleryError(
-            f"{path}: has layout {version}, this version knows layouts up to {VERSION}: update it"
-        )
+        raise GalleryError(f"{path}: has layout {version}, this version knows layouts up to {VERSION}: update it")
     if not 0 <= file.attrs["count"] <= min(len(file["rows"]), len(file["embeddings"])):
         raise ValueError("its parts do not fit each other")
 

@@ -7,9 +7,5 @@ It may import the floors below (README.md, "Where things are") and nets/. Users 
 from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "detection_dataset": "detection",
-        "recognition_dataset": "recognition",
-    },
+    __name__, {"detection_dataset": "detection", "recognition_dataset": "recognition"}
 )

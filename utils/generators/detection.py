@@ -91,10 +91,7 @@ def detection_dataset(
 
 
 def validation_dataset(
-    items: Sequence[LabelledImage],
-    image_size: tuple[int, int],
-    batch_size: int,
-    cfg: Mapping[str, Any] = cfg_mnet,
+    items: Sequence[LabelledImage], image_size: tuple[int, int], batch_size: int, cfg: Mapping[str, Any] = cfg_mnet
 ) -> tf.data.Dataset:
     """Returns all photos once and in order, letterboxed at the top left of `image_size` over grey.
 
@@ -151,10 +148,7 @@ def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Label
 def _read(index: tf.Tensor, labels: _Labels) -> Sample:
     faces = slice(labels.offsets[index], labels.offsets[index + 1])
     return Sample(
-        read_photo(labels.paths[index]),
-        labels.boxes[faces],
-        labels.landmarks[faces],
-        labels.has_landmarks[faces],
+        read_photo(labels.paths[index]), labels.boxes[faces], labels.landmarks[faces], labels.has_landmarks[faces]
     )
 
 
@@ -212,9 +206,7 @@ def _element_maker(image_size, cfg) -> Callable[[Sample, tf.Tensor], dict]:
         boxes, landmarks = sample.boxes / np.tile(unit, 2), sample.landmarks / unit
         return {
             "image": tf.ensure_shape(normalize(sample.image, "caffe"), [height, width, 3]),
-            "targets": match(
-                boxes, landmarks, sample.has_landmarks, anchors, variances=cfg["variances"]
-            ),
+            "targets": match(boxes, landmarks, sample.has_landmarks, anchors, variances=cfg["variances"]),
             "index": index,
         }
 

@@ -99,9 +99,7 @@ def _check_range(name: str, ascending: tuple[float, ...]) -> None:
 PRESETS = {
     "none": Augmentation(),
     "light": Augmentation(flip=0.5),
-    "strong": Augmentation(
-        flip=0.5, warp=0.5, colour=0.5, grey=0.05, blur=0.2, jpeg=0.2, erase=0.15
-    ),
+    "strong": Augmentation(flip=0.5, warp=0.5, colour=0.5, grey=0.05, blur=0.2, jpeg=0.2, erase=0.15),
 }
 
 
@@ -125,10 +123,7 @@ def find_augmentation(choice: str | Mapping | Augmentation) -> Augmentation:
 
 
 def augment(
-    image: tf.Tensor,
-    seed: tf.Tensor,
-    settings: Augmentation,
-    size: tuple[int, int] | None = None,
+    image: tf.Tensor, seed: tf.Tensor, settings: Augmentation, size: tuple[int, int] | None = None
 ) -> tf.Tensor:
     """Returns an image changed at random.
 
@@ -142,9 +137,7 @@ def augment(
         (height, width, 3) uint8.
     """
     image = to_uint8(image)
-    draw = dict(
-        zip(_DRAWS, tf.unstack(tf.random.stateless_uniform([len(_DRAWS)], seed)), strict=True)
-    )
+    draw = dict(zip(_DRAWS, tf.unstack(tf.random.stateless_uniform([len(_DRAWS)], seed)), strict=True))
     if settings.flip:
         image = sometimes(draw["flip"] < settings.flip, flip, image)
     if size is not None and tuple(size) != tuple(image.shape[:2]):
@@ -162,15 +155,10 @@ def augment(
 def _random_warp(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
     if not settings.warp:
         return image
-    shift = (
-        _around(0.0, settings.shift, draw["shift_x"]),
-        _around(0.0, settings.shift, draw["shift_y"]),
-    )
+    shift = (_around(0.0, settings.shift, draw["shift_x"]), _around(0.0, settings.shift, draw["shift_y"]))
     scale = _around(1.0, settings.scale, draw["scale"])
     angle = _around(0.0, math.radians(settings.rotation), draw["rotation"])
-    return sometimes(
-        draw["warp"] < settings.warp, lambda x: warp(x, shift, scale, angle), to_float(image)
-    )
+    return sometimes(draw["warp"] < settings.warp, lambda x: warp(x, shift, scale, angle), to_float(image))
 
 
 def _random_colour(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
@@ -184,11 +172,7 @@ def _random_colour(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> t
     saturation = 1 + on * _around(0.0, settings.saturation, draw["saturation"])
     hue = on * _around(0.0, settings.hue, draw["hue"])
     saturation = tf.where(grey, 0.0, saturation)
-    return sometimes(
-        (on > 0) | grey,
-        lambda x: colour(x, brightness, contrast, saturation, hue),
-        to_float(image),
-    )
+    return sometimes((on > 0) | grey, lambda x: colour(x, brightness, contrast, saturation, hue), to_float(image))
 
 
 def _random_blur(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
@@ -207,11 +191,7 @@ def _random_erase(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf
     extent = (tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0))
     corner = (draw["erase_y"] * (1 - extent[0]), draw["erase_x"] * (1 - extent[1]))
     level = 255 * draw["erase_level"]
-    return sometimes(
-        draw["erase"] < settings.erase,
-        lambda x: erase(x, corner, extent, level),
-        to_float(image),
-    )
+    return sometimes(draw["erase"] < settings.erase, lambda x: erase(x, corner, extent, level), to_float(image))
 
 
 def _around(centre: float, distance: float, draw: tf.Tensor) -> tf.Tensor:

@@ -13,15 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.faces.detections import MIRRORED
-from utils.generators.pixel_changes import (
-    FILL,
-    between,
-    colour_matrix,
-    compress,
-    flip,
-    gaussian_blur,
-    sometimes,
-)
+from utils.generators.pixel_changes import FILL, between, colour_matrix, compress, flip, gaussian_blur, sometimes
 
 AUGMENTATION = {
     "crop_scale": (0.3, 1.0),  # side of a crop, as a fraction of the largest that fits the photo
@@ -100,11 +92,7 @@ def whole_window(image_size: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
 
 
 def random_crop_window(
-    image_size: tf.Tensor,
-    boxes: tf.Tensor,
-    size: Sequence[int],
-    seed: tf.Tensor,
-    scale: Sequence[float],
+    image_size: tf.Tensor, boxes: tf.Tensor, size: Sequence[int], seed: tf.Tensor, scale: Sequence[float]
 ) -> tf.Tensor:
     """Returns a random window inside a photo that shows a face, if one of 250 attempts does.
 
@@ -128,12 +116,7 @@ def random_crop_window(
 
 
 def random_zoom_out_window(
-    image_size: tf.Tensor,
-    boxes: tf.Tensor,
-    size: Sequence[int],
-    seed: tf.Tensor,
-    scale: float,
-    min_face: float = 0.0,
+    image_size: tf.Tensor, boxes: tf.Tensor, size: Sequence[int], seed: tf.Tensor, scale: float, min_face: float = 0.0
 ) -> tf.Tensor:
     """Returns a window that holds the whole photo at a random place: large faces become small ones.
 
@@ -158,9 +141,7 @@ def random_zoom_out_window(
     return _window(draws[1:] * (_width_height(image_size) - extent), extent)
 
 
-def random_view(
-    sample: Sample, size: Sequence[int], seed: tf.Tensor, settings: Mapping[str, Any]
-) -> Sample:
+def random_view(sample: Sample, size: Sequence[int], seed: tf.Tensor, settings: Mapping[str, Any]) -> Sample:
     """Returns a random crop of a photo, or sometimes all of it on a larger canvas.
 
     Args:
@@ -173,9 +154,7 @@ def random_view(
     image_size = tf.shape(sample.image)[:2]
     faces, min_face = sample.boxes, settings["min_face"]
     crop = random_crop_window(image_size, faces, size, crop_seed, settings["crop_scale"])
-    whole = random_zoom_out_window(
-        image_size, faces, size, zoom_seed, settings["zoom_out_scale"], min_face
-    )
+    whole = random_zoom_out_window(image_size, faces, size, zoom_seed, settings["zoom_out_scale"], min_face)
     zoomed_out = tf.random.stateless_uniform([], choice_seed) < settings["zoom_out"]
     return view(sample, tf.where(zoomed_out, whole, crop), size, min_face)
 
@@ -242,9 +221,7 @@ def random_appearance(sample: Sample, seed: tf.Tensor, settings: Mapping[str, An
     """
     color_seed, draw_seed = tf.unstack(tf.random.split(seed))
     draws = tf.random.stateless_uniform([5], draw_seed)
-    mirrored, blurred, compressed = tf.unstack(
-        draws[:3] < [settings["mirror"], settings["blur"], settings["jpeg"]]
-    )
+    mirrored, blurred, compressed = tf.unstack(draws[:3] < [settings["mirror"], settings["blur"], settings["jpeg"]])
     sigma = between(settings["blur_sigma"], draws[3])
     quality = between(settings["jpeg_quality"], draws[4])
 

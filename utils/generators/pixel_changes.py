@@ -66,9 +66,7 @@ def crop(image: tf.Tensor, size: tuple[int, int], x: tf.Tensor, y: tf.Tensor) ->
     return tf.ensure_shape(window, [height, width, 3])
 
 
-def warp(
-    image: tf.Tensor, shift: tuple[tf.Tensor, tf.Tensor], scale: tf.Tensor, angle: tf.Tensor
-) -> tf.Tensor:
+def warp(image: tf.Tensor, shift: tuple[tf.Tensor, tf.Tensor], scale: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
     """Returns an image whose content is moved, scaled and turned about the centre.
 
     The resampling is bilinear; FILL shows outside.
@@ -87,11 +85,7 @@ def warp(
     # The op wants the way back: from a pixel of the result to one of the image.
     centre = ((width - 1) / 2, (height - 1) / 2)
     x, y = centre[0] + shift[0] * width, centre[1] + shift[1] * height
-    to_image = [
-        *(cos, sin, centre[0] - cos * x - sin * y),
-        *(-sin, cos, centre[1] + sin * x - cos * y),
-        *(0.0, 0.0),
-    ]
+    to_image = [*(cos, sin, centre[0] - cos * x - sin * y), *(-sin, cos, centre[1] + sin * x - cos * y), *(0.0, 0.0)]
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=image[None],
         transforms=tf.stack(to_image)[None],
@@ -116,19 +110,13 @@ def colour_matrix(saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
     angle = 2.0 * np.pi * hue
     cross = np.float32([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0, dtype=np.float32)
     mean = np.full((3, 3), 1 / 3, np.float32)
-    rotation = (
-        tf.cos(angle) * (np.eye(3, dtype=np.float32) - mean) + mean + tf.sin(angle) * cross
-    )  # Rodrigues
+    rotation = tf.cos(angle) * (np.eye(3, dtype=np.float32) - mean) + mean + tf.sin(angle) * cross  # Rodrigues
     luma = np.tile(np.float32(_LUMA), (3, 1))
     return tf.matmul(saturation * (np.eye(3, dtype=np.float32) - luma) + luma, rotation)
 
 
 def colour(
-    image: tf.Tensor,
-    brightness: tf.Tensor,
-    contrast: tf.Tensor,
-    saturation: tf.Tensor,
-    hue: tf.Tensor,
+    image: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor, saturation: tf.Tensor, hue: tf.Tensor
 ) -> tf.Tensor:
     """Changes the colours by one matrix: hue, then saturation, contrast and brightness.
 
@@ -145,9 +133,7 @@ def colour(
     matrix = contrast * colour_matrix(saturation, hue)
     pixels = tf.reshape(image, [-1, 3])
     mean_luma = tf.reduce_sum(tf.reduce_mean(pixels, axis=0) * _LUMA)
-    changed = tf.matmul(pixels, matrix, transpose_b=True) + (
-        (1 - contrast) * mean_luma + brightness
-    )
+    changed = tf.matmul(pixels, matrix, transpose_b=True) + ((1 - contrast) * mean_luma + brightness)
     return tf.reshape(tf.clip_by_value(changed, 0.0, 255.0), image.shape)
 
 
@@ -201,10 +187,7 @@ def compress(image: tf.Tensor, quality: tf.Tensor) -> tf.Tensor:
 
 
 def erase(
-    image: tf.Tensor,
-    corner: tuple[tf.Tensor, tf.Tensor],
-    extent: tuple[tf.Tensor, tf.Tensor],
-    level: tf.Tensor,
+    image: tf.Tensor, corner: tuple[tf.Tensor, tf.Tensor], extent: tuple[tf.Tensor, tf.Tensor], level: tf.Tensor
 ) -> tf.Tensor:
     """Covers a rectangle with one grey level.
 
@@ -218,8 +201,7 @@ def erase(
         float32 of the same shape.
     """
     rows, columns = (
-        _covered(side, first, length)
-        for side, first, length in zip(image.shape[:2], corner, extent, strict=True)
+        _covered(side, first, length) for side, first, length in zip(image.shape[:2], corner, extent, strict=True)
     )
     return tf.where(rows[:, None, None] & columns[None, :, None], level, image)
 

@@ -33,9 +33,7 @@ def local_position(position: Positions, block: int, shard: Shard) -> Positions:
     return position // block // shard[1] * block + position % block
 
 
-def ordered_images(
-    sampler: Sampler, start: int, stop: int = ENDLESS, shard: Shard = (0, 1)
-) -> tf.data.Dataset:
+def ordered_images(sampler: Sampler, start: int, stop: int = ENDLESS, shard: Shard = (0, 1)) -> tf.data.Dataset:
     """Returns the images of a stream in their order.
 
     Args:

@@ -116,9 +116,7 @@ def validation_dataset(
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options((0, 1)))
 
 
-def _check_stream(
-    batch_size: int, sampler: Sampler, start: int, shard: Shard, replicas: int
-) -> None:
+def _check_stream(batch_size: int, sampler: Sampler, start: int, shard: Shard, replicas: int) -> None:
     unit = replicas * sampler.group
     if batch_size < 1 or batch_size % unit:
         raise ValueError(f"batch_size {batch_size}: a positive multiple of {unit} expected")

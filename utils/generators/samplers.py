@@ -79,9 +79,7 @@ def balanced(labels: Sequence[int], seed: int) -> Sampler:
     return Sampler(_round_by_round(_turns(people, count, 1, seed), count), len(labels))
 
 
-def identities(
-    labels: Sequence[int], people_per_batch: int, images_per_person: int, seed: int
-) -> Sampler:
+def identities(labels: Sequence[int], people_per_batch: int, images_per_person: int, seed: int) -> Sampler:
     """Returns blocks of P different people with K images of each, for losses over pairs.
 
     Every round over the people is a fresh permutation of them. K images of a person are different
@@ -98,15 +96,12 @@ def identities(
         ValueError: fewer than P people have two images, or K is below 2.
     """
     if images_per_person < 2 or people_per_batch < 2:
-        raise ValueError(
-            f"{people_per_batch} people x {images_per_person} images: both must be at least 2"
-        )
+        raise ValueError(f"{people_per_batch} people x {images_per_person} images: both must be at least 2")
     people = _group_by_person(labels, at_least=2)
     count = len(people.counts)
     if count < people_per_batch:
         raise ValueError(
-            f"{people_per_batch} people a batch, but only {count} have two images or more: lower "
-            "it or add images"
+            f"{people_per_batch} people a batch, but only {count} have two images or more: lower it or add images"
         )
     # A round that does not divide into batches would let a person appear twice in one.
     in_a_round = count // people_per_batch * people_per_batch
@@ -159,9 +154,7 @@ def triplets(labels: Sequence[int], seed: int) -> Sampler:
     )
 
 
-def _round_by_round(
-    order: Callable[[int], np.ndarray], length: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def _round_by_round(order: Callable[[int], np.ndarray], length: int) -> Callable[[np.ndarray], np.ndarray]:
     """Returns `Sampler.image` of an order that comes in rounds of `length` positions."""
     order = lru_cache(_KEPT_ROUNDS)(order)
 

@@ -27,9 +27,7 @@ class SkippedImages:
         files: Path to why it cannot be read, in the order of discovery.
     """
 
-    def __init__(
-        self, paths: Sequence[str], sampler: Sampler, start: int = 0, shard: Shard = (0, 1)
-    ) -> None:
+    def __init__(self, paths: Sequence[str], sampler: Sampler, start: int = 0, shard: Shard = (0, 1)) -> None:
         """Takes the arguments that the dataset was made with."""
         self.dropped = 0
         self.files: dict[str, str] = {}
@@ -61,9 +59,7 @@ class SkippedImages:
         Returns:
             The paths that are new in `files`.
         """
-        return self._advance(
-            np.array([], np.int64), local_position(stop, self._sampler.block, self._shard)
-        )
+        return self._advance(np.array([], np.int64), local_position(stop, self._sampler.block, self._shard))
 
     def summary(self) -> str:
         """Returns a line on what was left out and a line for each file; "" where nothing was."""
@@ -142,9 +138,7 @@ def check_some_readable(paths: Sequence[str], noun: str) -> None:
     if not all(_why_unreadable(str(paths[i])) for i in probes):
         return
     first = str(paths[0])
-    raise ImageError(
-        f"none of {len(probes)} {noun} tried can be read; {first}: {_why_unreadable(first)}"
-    )
+    raise ImageError(f"none of {len(probes)} {noun} tried can be read; {first}: {_why_unreadable(first)}")
 
 
 def _why_unreadable(path: str) -> str:

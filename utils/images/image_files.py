@@ -16,9 +16,7 @@ ImageSource = str | os.PathLike | Image.Image | np.ndarray
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded, in pixels (512 MB as RGB; Pillow's own hard limit)."""
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
 _ORIENTATION_TAG = 0x0112
@@ -85,8 +83,7 @@ def read_image(source: ImageSource) -> np.ndarray:
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source))
     raise ImageError(
-        f"cannot read an image from {type(source).__name__}: give a path, a Pillow image or an "
-        "RGB uint8 array"
+        f"cannot read an image from {type(source).__name__}: give a path, a Pillow image or an RGB uint8 array"
     )
 
 
@@ -188,9 +185,7 @@ def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{name}: the image has no pixels ({width} x {height})")
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width} x {height} is more than {MAX_PIXELS} pixels; make it smaller"
-        )
+        raise ImageError(f"{name}: {width} x {height} is more than {MAX_PIXELS} pixels; make it smaller")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -161,9 +161,7 @@ def _placement(image: np.ndarray, inner: Size, left: int, top: int) -> Letterbox
     return Letterbox(inner[1] / image.shape[1], inner[0] / image.shape[0], left, top)
 
 
-def pad_to_multiple(
-    image: np.ndarray, multiple: int = 32, fill: Fill = 128, top: int = 0, left: int = 0
-) -> np.ndarray:
+def pad_to_multiple(image: np.ndarray, multiple: int = 32, fill: Fill = 128, top: int = 0, left: int = 0) -> np.ndarray:
     """Pads until both sides are multiples; with top and left 0, points stay valid.
 
     Args:
@@ -181,6 +179,4 @@ def pad_to_multiple(
     if not (top or left or bottom or right):
         return image
     colour = (fill,) * 3 if isinstance(fill, int | np.integer) else tuple(fill)
-    return cv2.copyMakeBorder(
-        image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(*colour, 0)
-    )
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(*colour, 0))

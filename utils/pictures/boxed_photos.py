@@ -28,9 +28,7 @@ class Detector(Protocol):
         """Returns the faces of each image."""
 
 
-def box_photos(
-    detector: Detector, paths: Iterable[Path], save: Callable[[np.ndarray, str], None]
-) -> Iterator[str]:
+def box_photos(detector: Detector, paths: Iterable[Path], save: Callable[[np.ndarray, str], None]) -> Iterator[str]:
     """Boxes every face of each photo; yields lines that say where the faces are.
 
     Args:
@@ -52,10 +50,7 @@ def box_photos(
 
 
 def box_folder(
-    detector: Detector,
-    folder: str | os.PathLike,
-    target: str | os.PathLike,
-    complain: Callable[[str], None] = print,
+    detector: Detector, folder: str | os.PathLike, target: str | os.PathLike, complain: Callable[[str], None] = print
 ) -> Iterator[str]:
     """Boxes the faces of every photo of a folder; yields a line that says how many there are.
 

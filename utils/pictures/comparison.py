@@ -105,9 +105,7 @@ def compare(facenet: Recognizer, first: str | os.PathLike, second: str | os.Path
 
 
 def verify(
-    facenet: Recognizer,
-    pairs: Iterable[Sequence[Path]],
-    save: Callable[[np.ndarray, str], None],
+    facenet: Recognizer, pairs: Iterable[Sequence[Path]], save: Callable[[np.ndarray, str], None]
 ) -> Iterator[str]:
     """Yields for each pair of photos a line that says whether they show the same person.
 

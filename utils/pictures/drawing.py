@@ -18,13 +18,7 @@ GREEN: Colour = (40, 200, 90)
 RED: Colour = (225, 60, 50)
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
-_POINTS: tuple[Colour, ...] = (
-    (255, 70, 70),
-    (255, 220, 0),
-    (255, 60, 255),
-    (0, 220, 255),
-    (90, 140, 255),
-)
+_POINTS: tuple[Colour, ...] = ((255, 70, 70), (255, 220, 0), (255, 60, 255), (0, 220, 255), (90, 140, 255))
 
 
 def draw_detections(
@@ -123,9 +117,7 @@ def _draw_points(draw: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -
         draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
 
 
-def _draw_label(
-    draw: ImageDraw.ImageDraw, text: str, box: np.ndarray, size: tuple[int, int], colour: Colour
-) -> None:
+def _draw_label(draw: ImageDraw.ImageDraw, text: str, box: np.ndarray, size: tuple[int, int], colour: Colour) -> None:
     """Writes on a plate above the box, or inside the picture; half as high as the face is wide."""
     height = np.clip((box[2] - box[0]) / 2, 10, max(12, max(size) / 45))
     text, font = typeset(text, height)

@@ -48,10 +48,7 @@ def _axes(path: str | os.PathLike, title: str, x_label: str, y_label: str):
 
 
 def save_roc(
-    path: str | os.PathLike,
-    roc: Roc,
-    title: str = "ROC",
-    points: Mapping[float, float] | None = None,
+    path: str | os.PathLike, roc: Roc, title: str = "ROC", points: Mapping[float, float] | None = None
 ) -> None:
     """Draws the share of same pairs accepted over the share of different pairs, on a log scale.
 
@@ -98,9 +95,7 @@ def distance_shares(roc: Roc, bins: int = 80) -> tuple[np.ndarray, np.ndarray, n
     return edges, same, different
 
 
-def save_distances(
-    path: str | os.PathLike, roc: Roc, threshold: float, title: str = "Distances of pairs"
-) -> None:
+def save_distances(path: str | os.PathLike, roc: Roc, threshold: float, title: str = "Distances of pairs") -> None:
     """Draws histograms of the distances of same and different pairs, and the threshold.
 
     Args:
@@ -115,17 +110,13 @@ def save_distances(
     edges, same, different = distance_shares(roc)
     with _axes(path, title, "distance", "share of pairs") as axes:
         axes.stairs(same, edges, fill=True, alpha=0.55, color=_SAME, label="same person")
-        axes.stairs(
-            different, edges, fill=True, alpha=0.55, color=_DIFFERENT, label="different people"
-        )
+        axes.stairs(different, edges, fill=True, alpha=0.55, color=_DIFFERENT, label="different people")
         axes.axvline(threshold, color="black", ls="--", label=f"threshold {threshold:.3f}")
         axes.legend()
 
 
 def save_precision_recall(
-    path: str | os.PathLike,
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    title: str = "Precision over recall",
+    path: str | os.PathLike, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str = "Precision over recall"
 ) -> None:
     """Draws precision over recall, one curve per setting.
 
@@ -170,9 +161,7 @@ def save_curves(
             axes.legend()
 
 
-def save_bars(
-    path: str | os.PathLike, bars: Mapping[str, float], title: str, x_label: str, y_label: str
-) -> None:
+def save_bars(path: str | os.PathLike, bars: Mapping[str, float], title: str, x_label: str, y_label: str) -> None:
     """Draws a bar for each name.
 
     Args:

@@ -22,9 +22,7 @@ def sample(path: str | os.PathLike) -> Path:
     return Path(path) if Path(path).exists() else beside_project(path)
 
 
-def photo_groups(
-    given: Paths, count: int, samples: Paths, owner: str, repeat: bool = True
-) -> Iterator[list[Path]]:
+def photo_groups(given: Paths, count: int, samples: Paths, owner: str, repeat: bool = True) -> Iterator[list[Path]]:
     """Yields lists of `count` paths: those given, or asked for, or the samples.
 
     At a prompt a bad path is asked for again. An empty answer to the first question takes the

@@ -7,10 +7,5 @@ from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
-    {
-        "describe": "settings",
-        "from_command_line": "command_line",
-        "override": "settings",
-        "run": "command_line",
-    },
+    {"describe": "settings", "from_command_line": "command_line", "override": "settings", "run": "command_line"},
 )

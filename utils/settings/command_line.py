@@ -23,14 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from utils.settings.settings import (
-    Choices,
-    Ranges,
-    check,
-    show_choices,
-    show_range,
-    unknown,
-)
+from utils.settings.settings import Choices, Ranges, check, show_choices, show_range, unknown
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 _METAVARS = {bool: "[yes|no]", int: "N", float: "X", str: "TEXT", list: "A,B,..", tuple: "A,B,.."}
@@ -127,8 +120,7 @@ def read_comments(script_path: str | Path) -> dict[str, Comment]:
     node = _defaults_node(ast.parse(source), script_path)
     # A `**other` entry has no key; it is kept as None, so that its comment is not taken for the next key's.
     keys = {
-        (key or value).lineno: getattr(key, "value", None)
-        for key, value in zip(node.keys, node.values, strict=True)
+        (key or value).lineno: getattr(key, "value", None) for key, value in zip(node.keys, node.values, strict=True)
     }
     tokens = tokenize.tokenize(io.BytesIO(source).readline)
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
@@ -176,9 +168,7 @@ def fail(message: str) -> NoReturn:
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    where = (
-        "" if issubclass(category, UserWarning) else f"{filename}:{lineno}: {category.__name__}: "
-    )
+    where = "" if issubclass(category, UserWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"warning: {where}{message}", file=file or sys.stderr)
 
 
@@ -210,9 +200,7 @@ def _parser(
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--debug", action="store_true", default=False, help="show the traceback of an error"
-    )
+    parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
     if positional:
         name, text, nargs = positional
         parser.add_argument("positional", metavar=name, nargs=nargs, help=text)

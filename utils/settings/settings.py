@@ -70,16 +70,12 @@ def check(
             raise ValueError(f"{prefix}{key} {settings[key]!r} is not one of {names}")
     for key, bounds in (ranges or {}).items():
         whole = isinstance(defaults[key], Integral)
-        if not _passes(
-            settings[key], defaults[key], partial(_is_within, bounds=bounds, whole=whole)
-        ):
+        if not _passes(settings[key], defaults[key], partial(_is_within, bounds=bounds, whole=whole)):
             expected = _expected(settings[key], defaults[key], bounds)
             raise ValueError(f"{prefix}{key} {settings[key]!r}: {expected} expected")
 
 
-def describe(
-    settings: Mapping[str, Any], title: str, defaults: Mapping[str, Any] | None = None
-) -> str:
+def describe(settings: Mapping[str, Any], title: str, defaults: Mapping[str, Any] | None = None) -> str:
     """Returns a table with one line per setting; a star marks those that differ from the default.
 
     Without `defaults` nothing is marked.
@@ -87,10 +83,7 @@ def describe(
     defaults = settings if defaults is None else defaults
     width = max(map(len, settings), default=0)
     changed = {key for key, value in settings.items() if key in defaults and value != defaults[key]}
-    rows = [
-        f"  {'*' if key in changed else ' '} {key:<{width}}  {value}"
-        for key, value in settings.items()
-    ]
+    rows = [f"  {'*' if key in changed else ' '} {key:<{width}}  {value}" for key, value in settings.items()]
     return "\n".join([title + (" (* differs from the default)" if changed else ""), *rows])
 
 

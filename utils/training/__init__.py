@@ -8,9 +8,5 @@ from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
-    {
-        "DetectionTask": "detection_task",
-        "RecognitionTask": "recognition_task",
-        "build_optimizer": "optimizers",
-    },
+    {"DetectionTask": "detection_task", "RecognitionTask": "recognition_task", "build_optimizer": "optimizers"},
 )

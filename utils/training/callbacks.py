@@ -158,14 +158,7 @@ class Checkpoints(keras.callbacks.Callback):
     """Writes a checkpoint after every `every` steps and after each epoch."""
 
     def __init__(
-        self,
-        folder: Path,
-        every: int,
-        keep: int,
-        phase: int,
-        steps: int,
-        done: int = 0,
-        batch_size: int | None = None,
+        self, folder: Path, every: int, keep: int, phase: int, steps: int, done: int = 0, batch_size: int | None = None
     ) -> None:
         """Says when checkpoints are written.
 
@@ -250,13 +243,7 @@ class TensorBoard(keras.callbacks.Callback):
 
 
 def create_callbacks(
-    task: Any,
-    settings: Mapping[str, Any],
-    phase: int,
-    steps: int,
-    last_epoch: int,
-    batch_size: int,
-    done: int,
+    task: Any, settings: Mapping[str, Any], phase: int, steps: int, last_epoch: int, batch_size: int, done: int
 ) -> list[keras.callbacks.Callback]:
     """Returns the callbacks of one call of `fit`, in the order in which they act.
 

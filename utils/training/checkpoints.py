@@ -109,8 +109,7 @@ def newest_checkpoint(save_dir: str | Path, resume: bool) -> tuple[Path, dict] |
     found = list_checkpoints(folder)
     if found and not resume:
         raise ValueError(
-            f"{folder}: holds checkpoints of another training; set resume to go on, or choose "
-            "another save_dir"
+            f"{folder}: holds checkpoints of another training; set resume to go on, or choose another save_dir"
         )
     if found:
         return found[-1], read_state(found[-1])

@@ -12,11 +12,7 @@ from nets.retinaface import HEAD_PREFIXES, MOBILENET_BLOCKS, RetinaFace
 from utils.config import cfg_mnet, cfg_re50
 from utils.datasets.wider_labels import read_wider_labels
 from utils.generators.detection import detection_dataset, validation_dataset
-from utils.training.detection_trainer import (
-    DetectionBlockDistiller,
-    DetectionDistiller,
-    DetectionTrainer,
-)
+from utils.training.detection_trainer import DetectionBlockDistiller, DetectionDistiller, DetectionTrainer
 from utils.training.trainer import Trainer
 from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
@@ -70,9 +66,7 @@ class DetectionTask:
             network = RetinaFace(self.cfg, backbone)
             if settings["model_path"] is not None:
                 self._load(network, settings["model_path"], skip_mismatch=True)
-            configure_batch_norms(
-                network, settings["batch_norm_momentum"], settings["sync_batch_norm"]
-            )
+            configure_batch_norms(network, settings["batch_norm_momentum"], settings["sync_batch_norm"])
             self.trainer = self._trainer(network, backbone)
 
     def _check(self) -> None:

@@ -33,11 +33,7 @@ class DetectionBlockDistiller(Trainer):
     loss_names = ("blocks",)
 
     def __init__(
-        self,
-        network: keras.Model,
-        teacher: keras.Model,
-        last_layers: Sequence[str],
-        ema: float = 0.0,
+        self, network: keras.Model, teacher: keras.Model, last_layers: Sequence[str], ema: float = 0.0
     ) -> None:
         """Wraps a network; see `BlockDistillation`."""
         super().__init__(network, ema)
@@ -54,11 +50,7 @@ class DetectionDistiller(Trainer):
     loss_names = ("blocks", "box", "class", "landmarks")
 
     def __init__(
-        self,
-        network: keras.Model,
-        teacher: keras.Model,
-        last_layers: Sequence[str],
-        ema: float = 0.0,
+        self, network: keras.Model, teacher: keras.Model, last_layers: Sequence[str], ema: float = 0.0
     ) -> None:
         """Wraps a network; `last_layers` end with the three outputs, see `BlockDistillation`."""
         super().__init__(network, ema)
@@ -68,7 +60,4 @@ class DetectionDistiller(Trainer):
         """Returns the error of the blocks and of the outputs; see `Trainer.losses`."""
         compared = self.blocks.compare(batch["image"], training)
         student, teacher, _ = zip(*compared[-3:], strict=True)
-        return {
-            "blocks": self.blocks.mean_error(compared),
-            **imitation_loss(teacher, student),
-        }
+        return {"blocks": self.blocks.mean_error(compared), **imitation_loss(teacher, student)}

@@ -74,10 +74,7 @@ def build_optimizer(
         settings = {**settings, "epsilon": epsilon}
     required = optimizer_class is keras.optimizers.AdamW
     optimizer = optimizer_class(
-        learning_rate,
-        weight_decay=weight_decay if weight_decay or required else None,
-        clipnorm=clipnorm,
-        **settings,
+        learning_rate, weight_decay=weight_decay if weight_decay or required else None, clipnorm=clipnorm, **settings
     )
     optimizer.exclude_from_weight_decay(var_names=[UNDECAYED])
     return optimizer

@@ -134,9 +134,7 @@ class RecognitionTask:
             self._check_blocks(start, taught)
             fitting = taught
         if start and start.network() not in (None, settings["backbone"]):
-            raise ValueError(
-                f"{start.path}: holds {start.network()} weights, backbone is {settings['backbone']}"
-            )
+            raise ValueError(f"{start.path}: holds {start.network()} weights, backbone is {settings['backbone']}")
         self.info = {
             "backbone": settings["backbone"],
             "embedding_size": size or fitting.get("embedding_size") or self.backbone.embedding_size,
@@ -161,9 +159,7 @@ class RecognitionTask:
         if settings["loss"] == "distill_blocks" and not start:
             self._calibrate()
 
-    def _build_trainer(
-        self, network: keras.Model, teacher: tuple[keras.Model, str] | None
-    ) -> RecognitionTrainer:
+    def _build_trainer(self, network: keras.Model, teacher: tuple[keras.Model, str] | None) -> RecognitionTrainer:
         settings = self.settings
         return RecognitionTrainer(
             network,
@@ -189,9 +185,7 @@ class RecognitionTask:
             known = [name for name, one in BACKBONES.items() if one.blocks]
             raise ValueError(f"backbone {backbone}: distill_blocks knows {', '.join(known)} only")
         if backbone != teacher:
-            raise ValueError(
-                f"distill_blocks: backbone {backbone} and teacher_backbone {teacher} must be equal"
-            )
+            raise ValueError(f"distill_blocks: backbone {backbone} and teacher_backbone {teacher} must be equal")
         if start and start.build_settings()["symmetric"] != taught["symmetric"]:
             raise ValueError(f"{start.path}: pads its convolutions otherwise than the teacher does")
 
@@ -199,9 +193,7 @@ class RecognitionTask:
         """Returns (network, its normalization) and the build settings of its weight file."""
         settings = self.settings
         if not settings["teacher_path"]:
-            raise ValueError(
-                f"loss {settings['loss']} needs teacher_path, the weights to learn from"
-            )
+            raise ValueError(f"loss {settings['loss']} needs teacher_path, the weights to learn from")
         source = read_weight_file(settings["teacher_path"])
         fitting, backbone = source.build_settings(), find_backbone(settings["teacher_backbone"])
         network = facenet(

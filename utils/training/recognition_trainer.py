@@ -120,10 +120,7 @@ class RecognitionTrainer(Trainer):
 
     def _softmax(self, batch, prelogits, embeddings):
         logits, labels = self.head(prelogits), batch["label"]
-        return {
-            "softmax": self._cross_entropy(logits, labels),
-            "_accuracy": _accuracy(logits, labels),
-        }
+        return {"softmax": self._cross_entropy(logits, labels), "_accuracy": _accuracy(logits, labels)}
 
     def _softmax_center(self, batch, prelogits, embeddings):
         center = formulas.center_loss(prelogits, batch["label"], self.centers.centers)
@@ -147,9 +144,7 @@ class RecognitionTrainer(Trainer):
     def _margin(self, batch, prelogits, embeddings):
         seed = tf.stack([self._setting("seed", 0), tf.cast(self.optimizer.iterations, tf.int32)])
         cosine, places = self.head.sampled(embeddings, batch["label"], seed)
-        logits = {"arcface": formulas.arcface_logits, "cosface": formulas.cosface_logits}[
-            self.loss_name
-        ]
+        logits = {"arcface": formulas.arcface_logits, "cosface": formulas.cosface_logits}[self.loss_name]
         chosen = {k: self.settings[k] for k in ("margin", "scale") if k in self.settings}
         entropy = self._cross_entropy(logits(cosine, places, **chosen), places)
         return {self.loss_name: entropy, "_accuracy": _accuracy(cosine, places)}

@@ -13,9 +13,7 @@ SCHEDULES = ("cosine", "step", "constant")  # anything else is a file
 STOP = -1.0  # in a schedule file: training ends with this epoch
 
 
-def warmup_cosine(
-    peak: float, total_steps: int, warmup_steps: int = 0, share: float = 0.0
-) -> LearningRateSchedule:
+def warmup_cosine(peak: float, total_steps: int, warmup_steps: int = 0, share: float = 0.0) -> LearningRateSchedule:
     """Returns a line up from 0 to the peak, then half a cosine down (Loshchilov and Hutter, 2017).
 
     Args:
@@ -27,14 +25,10 @@ def warmup_cosine(
     decay_steps = total_steps - warmup_steps
     if not warmup_steps:
         return schedules.CosineDecay(peak, decay_steps, share)
-    return schedules.CosineDecay(
-        0.0, decay_steps, share, warmup_target=peak, warmup_steps=warmup_steps
-    )
+    return schedules.CosineDecay(0.0, decay_steps, share, warmup_target=peak, warmup_steps=warmup_steps)
 
 
-def staircase(
-    peak: float, total_steps: int, share: float, levels: int = 10
-) -> LearningRateSchedule:
+def staircase(peak: float, total_steps: int, share: float, levels: int = 10) -> LearningRateSchedule:
     """Returns `levels` steps of equal length and equal ratio, from the peak to a share of it.
 
     Raises:
@@ -46,9 +40,7 @@ def staircase(
     return schedules.ExponentialDecay(peak, every, share ** (1 / (levels - 1)), staircase=True)
 
 
-def piecewise_constant(
-    milestones: Sequence[tuple[int, float]], steps_per_epoch: int
-) -> float | LearningRateSchedule:
+def piecewise_constant(milestones: Sequence[tuple[int, float]], steps_per_epoch: int) -> float | LearningRateSchedule:
     """Returns constant rates between milestones, such as those of `read_schedule_file`.
 
     Args:

@@ -16,12 +16,7 @@ class Verification(keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        name: str,
-        dataset: Iterable[dict[str, Any]],
-        pairs: np.ndarray,
-        same: np.ndarray,
-        every: int = 1,
+        self, name: str, dataset: Iterable[dict[str, Any]], pairs: np.ndarray, same: np.ndarray, every: int = 1
     ) -> None:
         """Says what is verified.
 
@@ -54,9 +49,7 @@ class Verification(keras.callbacks.Callback):
         logs[f"{self.name}_tar"] = float(result.tar_mean[0])
 
 
-def sample_pairs(
-    labels: Sequence[int], count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def sample_pairs(labels: Sequence[int], count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns random pairs for `Verification`: half of one person, half of two people.
 
     Args:

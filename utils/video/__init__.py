@@ -7,11 +7,5 @@ It may import the floors below (README.md, "Where things are") and nets/. Users 
 from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "Tracker": "tracking",
-        "VideoRecognizer": "recognizer",
-        "VideoWriter": "writer",
-        "open_source": "source",
-    },
+    __name__, {"Tracker": "tracking", "VideoRecognizer": "recognizer", "VideoWriter": "writer", "open_source": "source"}
 )

@@ -79,19 +79,11 @@ def can_show(settings: Settings) -> bool:
     reason = windows.why_no_window()
     others = (settings[key] is not None for key in ("output", "csv_path", "preview_port"))
     if reason and not any(others):
-        raise ValueError(
-            f"no window, as {reason}; give --output seen.mp4, --csv_path seen.csv or "
-            "--preview_port 8000"
-        )
+        raise ValueError(f"no window, as {reason}; give --output seen.mp4, --csv_path seen.csv or --preview_port 8000")
     return reason is None
 
 
-def open_outputs(
-    settings: Settings,
-    video: VideoFile | LiveVideo,
-    sees: bool,
-    stack: contextlib.ExitStack,
-) -> Outputs:
+def open_outputs(settings: Settings, video: VideoFile | LiveVideo, sees: bool, stack: contextlib.ExitStack) -> Outputs:
     """Opens what the settings ask for, and prints the address of a preview.
 
     Args:

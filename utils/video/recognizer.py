@@ -126,13 +126,7 @@ class VideoRecognizer:
         [1, 2]
     """
 
-    def __init__(
-        self,
-        detect: Detect,
-        recognition: Recognition | None,
-        detect_every: int = 1,
-        memory: float = 1.0,
-    ):
+    def __init__(self, detect: Detect, recognition: Recognition | None, detect_every: int = 1, memory: float = 1.0):
         """Starts before the first frame.
 
         Args:
@@ -179,9 +173,7 @@ class VideoRecognizer:
         name, distance = (known.name.name, known.name.distance) if known else (None, float("inf"))
         return SeenFace(track.id, name, distance, track.box, track.landmarks, track.score)
 
-    def _recognize(
-        self, image: np.ndarray, faces: Detections, tracks: list[Track], now: float
-    ) -> None:
+    def _recognize(self, image: np.ndarray, faces: Detections, tracks: list[Track], now: float) -> None:
         """Recognises the faces whose turn it is, all in one batch."""
         usable = [i for i in range(len(faces)) if self._usable(faces, i, image)]
         looks = {i: appearance(image, faces.landmarks[i]) for i in usable}

@@ -207,11 +207,7 @@ class LiveVideo:
     count = None
 
     def __init__(
-        self,
-        name: str,
-        connect: Callable[[], cv2.VideoCapture | None],
-        retry: float,
-        say: Callable[[str], None],
+        self, name: str, connect: Callable[[], cv2.VideoCapture | None], retry: float, say: Callable[[str], None]
     ):
         """Prepares the thread, which `begin` starts; `connect` opens the source again if it is lost."""
         self.name, self.fps, self.dropped = name, _USUAL_FPS, 0

@@ -102,9 +102,7 @@ class Tracker:
         found = {id(track) for track in chosen}
         for track in self.tracks:
             track.missed += id(track) not in found
-        for i, (box, points, score) in enumerate(
-            zip(faces.boxes, faces.landmarks, faces.scores, strict=True)
-        ):
+        for i, (box, points, score) in enumerate(zip(faces.boxes, faces.landmarks, faces.scores, strict=True)):
             if chosen[i] is None:
                 chosen[i] = Track(next(self._numbers), box, points, score, now)
                 self.tracks.append(chosen[i])

@@ -8,10 +8,5 @@ from utils import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,
-    {
-        "load_weights": "loading",
-        "read_card": "cards",
-        "read_weight_file": "weight_files",
-        "save_weights": "loading",
-    },
+    {"load_weights": "loading", "read_card": "cards", "read_weight_file": "weight_files", "save_weights": "loading"},
 )

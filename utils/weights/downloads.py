@@ -67,9 +67,7 @@ def download(
         )
     try:
         with replacing(target) as temporary:
-            _fetch_patiently(
-                lambda: _fetch(entry, temporary, progress, timeout), entry, attempts, pause
-            )
+            _fetch_patiently(lambda: _fetch(entry, temporary, progress, timeout), entry, attempts, pause)
             if problem := _difference(entry, temporary):
                 raise DownloadError(f"{entry.url}: {problem}; see {entry.page}")
     except OSError as error:
@@ -87,9 +85,7 @@ def _single(entry: str | PublishedWeights) -> PublishedWeights:
     return found[0]
 
 
-def _fetch_patiently(
-    fetch: Callable[[], None], entry: PublishedWeights, attempts: int, pause: float
-) -> None:
+def _fetch_patiently(fetch: Callable[[], None], entry: PublishedWeights, attempts: int, pause: float) -> None:
     """Fetches, again after a pause where the connection broke or the server was busy."""
     broken: object = None
     for attempt in range(attempts):
@@ -117,9 +113,7 @@ def _fetch(entry: PublishedWeights, path: Path, progress: bool, timeout: float) 
     request = urllib.request.Request(str(entry.url), headers=_HEADERS)
     with urllib.request.urlopen(request, timeout=timeout) as response, open(path, "wb") as file:
         if response.headers.get_content_type() == "text/html":
-            raise DownloadError(
-                f"{entry.url}: a web page came instead of the file; see {entry.page}"
-            )
+            raise DownloadError(f"{entry.url}: a web page came instead of the file; see {entry.page}")
         length = response.headers.get("Content-Length", "")
         total = int(length) if length.isdigit() else entry.size
         options = {"unit": "B", "unit_scale": True, "desc": entry.file_name}

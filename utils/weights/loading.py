@@ -51,9 +51,7 @@ class LoadReport:
         return text
 
 
-def load_weights(
-    model: "keras.Model", path: str | os.PathLike | WeightFile, skip_mismatch: bool = False
-) -> LoadReport:
+def load_weights(model: "keras.Model", path: str | os.PathLike | WeightFile, skip_mismatch: bool = False) -> LoadReport:
     """Sets the weights of a model of nets/ from a file of any supported format.
 
     Layers are matched by name; automatic names of Keras 2 (conv2d_7) by the order of creation
@@ -118,17 +116,11 @@ def _mismatch(
         return f"{source.path}: has nothing for {name} {wanted} of {model.name}{hint}"
     if tuple(array.shape) == wanted:
         layer = name.rsplit("/", 1)[0]
-        return (
-            f"{source.path}: has {len(arrays)} tensors for {layer} of {model.name}, too many{hint}"
-        )
-    return (
-        f"{source.path}: {name} has shape {tuple(array.shape)}, {model.name} needs {wanted}{hint}"
-    )
+        return f"{source.path}: has {len(arrays)} tensors for {layer} of {model.name}, too many{hint}"
+    return f"{source.path}: {name} has shape {tuple(array.shape)}, {model.name} needs {wanted}{hint}"
 
 
-def _name_automatic(
-    model: "keras.Model", layers: Mapping[str, list[np.ndarray]]
-) -> dict[str, list[np.ndarray]]:
+def _name_automatic(model: "keras.Model", layers: Mapping[str, list[np.ndarray]]) -> dict[str, list[np.ndarray]]:
     """Returns the layers with automatic Keras 2 names changed to the model's, by class and order of creation."""
     from nets.retinaface import PUBLISHED_ORDER
 
@@ -198,8 +190,6 @@ def build_network(source: WeightFile) -> "tuple[keras.Model, LoadReport]":
     else:
         settings = source.build_settings()
         model = facenet(
-            backbone=network,
-            embedding_size=settings.get("embedding_size"),
-            symmetric=settings["symmetric"],
+            backbone=network, embedding_size=settings.get("embedding_size"), symmetric=settings["symmetric"]
         )
     return model, load_weights(model, source)

@@ -46,10 +46,7 @@ def read_npy(path: str | os.PathLike) -> Weights:
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             (layers,) = load(file, encoding="latin1").data
-        return {
-            layer: {name: _floats(array) for name, array in weights.items()}
-            for layer, weights in layers.items()
-        }
+        return {layer: {name: _floats(array) for name, array in weights.items()} for layer, weights in layers.items()}
     except UNPICKLING_ERRORS as error:
         raise ValueError(f"{path}: not a file of MTCNN weights ({error})") from error
 

@@ -23,9 +23,7 @@ DETECTORS = {"mobilenet": cfg_mnet, "resnet50": cfg_re50}
 MTCNN_FILES = ("det1.npy", "det2.npy", "det3.npy")
 
 
-def recognizer(
-    path: str, backbone: str | None = None, input_shape: Sequence[int] | None = None
-) -> Network:
+def recognizer(path: str, backbone: str | None = None, input_shape: Sequence[int] | None = None) -> Network:
     """Returns the recognition network of a weight file.
 
     Its facts are backbone, embedding_size and normalization.
@@ -49,10 +47,7 @@ def recognizer(
         name = weights.network_among(BACKBONES, backbone)
         fitting, spec = weights.build_settings(), BACKBONES[name]
         model = facenet(
-            input_shape,
-            backbone=name,
-            embedding_size=fitting.get("embedding_size"),
-            symmetric=fitting["symmetric"],
+            input_shape, backbone=name, embedding_size=fitting.get("embedding_size"), symmetric=fitting["symmetric"]
         )
         report = load_weights(model, weights)
         facts = {
@@ -120,11 +115,7 @@ def _mtcnn_builder(path: Path, name: str) -> Callable[[], Built]:
     return build
 
 
-def _network(
-    path: str | os.PathLike, settings: Mapping[str, Any], build: Callable[[], Built]
-) -> Network:
+def _network(path: str | os.PathLike, settings: Mapping[str, Any], build: Callable[[], Built]) -> Network:
     """Names a network by the content of its weights, the settings that shape it, and the version of the graphs."""
     named = json.dumps([GRAPH_VERSION, weights_digest(path), settings], sort_keys=True)
-    return Network(
-        Path(path).name, digest(named.encode()).hex(), build, card_path(path).with_suffix("")
-    )
+    return Network(Path(path).name, digest(named.encode()).hex(), build, card_path(path).with_suffix(""))

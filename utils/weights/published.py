@@ -69,9 +69,7 @@ def _facenet(name: str, backbone: str, accuracy: str) -> PublishedWeights:
     return _release(name, "bubbliiiing/facenet-keras", f"{name}.h5", backbone, about)
 
 
-def _arcface(
-    backbone: str, accuracy: str, ending: str, repository: str, suffix: str = ""
-) -> PublishedWeights:
+def _arcface(backbone: str, accuracy: str, ending: str, repository: str, suffix: str = "") -> PublishedWeights:
     name = f"{backbone}{suffix}"
     about = f"ArcFace, CASIA-WebFace, 112x112, LFW {accuracy} %"
     published = f"{backbone}.{ending}"
@@ -124,12 +122,8 @@ def _det(number: int, network: str, size: int, sha256: str) -> PublishedWeights:
 _ENTRIES = (
     _facenet("facenet_mobilenet", "mobilenet", "97.86"),
     _facenet("facenet_inception_resnetv1", "inception_resnetv1", "99.02"),
-    _inception_512(
-        "inception_resnetv1_vggface2", "20180402-114759-vggface2.pt", "VGGFace2", "99.65"
-    ),
-    _inception_512(
-        "inception_resnetv1_casia", "20180408-102900-casia-webface.pt", "CASIA-WebFace", "99.05"
-    ),
+    _inception_512("inception_resnetv1_vggface2", "20180402-114759-vggface2.pt", "VGGFace2", "99.65"),
+    _inception_512("inception_resnetv1_casia", "20180408-102900-casia-webface.pt", "CASIA-WebFace", "99.05"),
     *(
         _arcface(backbone, accuracy, ending, f"bubbliiiing/{repository}", suffix)
         for repository, ending, suffix, accuracies in (
@@ -138,9 +132,7 @@ _ENTRIES = (
             ("arcface-pytorch", "pth", "_torch", ("99.11", "98.78", "98.93")),
         )
         for backbone, accuracy in zip(
-            ("arcface_mobilenet", "arcface_mobilefacenet", "arcface_iresnet50"),
-            accuracies,
-            strict=True,
+            ("arcface_mobilenet", "arcface_mobilefacenet", "arcface_iresnet50"), accuracies, strict=True
         )
     ),
     _retinaface_mobilenet(

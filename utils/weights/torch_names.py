@@ -22,11 +22,7 @@ _INCEPTION_BRANCHES = {
     "Block17": {0: ["1x1"], 1: ["0a_1x1", "0b_1x7", "0c_7x1"]},
     "Block8": {0: ["1x1"], 1: ["0a_1x1", "0b_1x3", "0c_3x1"]},
     "Mixed_6a": {0: ["1a_3x3"], 1: ["0a_1x1", "0b_3x3", "1a_3x3"]},
-    "Mixed_7a": {
-        0: ["0a_1x1", "1a_3x3"],
-        1: ["0a_1x1", "1a_3x3"],
-        2: ["0a_1x1", "0b_3x3", "1a_3x3"],
-    },
+    "Mixed_7a": {0: ["0a_1x1", "1a_3x3"], 1: ["0a_1x1", "1a_3x3"], 2: ["0a_1x1", "0b_3x3", "1a_3x3"]},
 }
 
 
@@ -90,9 +86,7 @@ _NETWORKS = (
 _HEADS = ("head", "logits")
 
 
-def to_keras(
-    state: Mapping[str, np.ndarray],
-) -> tuple[dict[str, list[np.ndarray]], tuple[str, ...]]:
+def to_keras(state: Mapping[str, np.ndarray]) -> tuple[dict[str, list[np.ndarray]], tuple[str, ...]]:
     """Returns the weights of a state dict under the names, and in the layout, of nets/.
 
     Args:
@@ -124,9 +118,7 @@ def to_keras(
         try:
             layers[rename(module)] = _to_layer(arrays)
         except (KeyError, IndexError) as error:
-            raise ValueError(
-                f"a PyTorch state dict of no known network (key {module!r})"
-            ) from error
+            raise ValueError(f"a PyTorch state dict of no known network (key {module!r})") from error
     if rename is _inception:
         _fold_gamma(layers)
     return layers, tuple(ignored)

@@ -69,9 +69,7 @@ class WeightFile:
         found = self.network()
         network = given or found
         if network is None:
-            raise ValueError(
-                f"{self.path}: cannot tell which network these weights are of; set backbone"
-            )
+            raise ValueError(f"{self.path}: cannot tell which network these weights are of; set backbone")
         if found not in (None, network) or network not in names:
             wanted = given or f"those of {' or '.join(names)}"
             raise ValueError(f"{self.path}: the file holds {found} weights, not {wanted}")
@@ -115,9 +113,7 @@ def read_weight_file(path: str | os.PathLike) -> WeightFile:
     if not os.path.isfile(path):
         if os.path.isdir(path):
             raise ValueError(f"{path}: a folder, not a weight file")
-        raise FileNotFoundError(
-            f"{path}: no such weight file; published ones: python -m utils.weights download list"
-        )
+        raise FileNotFoundError(f"{path}: no such weight file; published ones: python -m utils.weights download list")
     with open(path, "rb") as file:
         head = file.read(8)
     if head.startswith(b"\x89HDF"):
@@ -126,9 +122,7 @@ def read_weight_file(path: str | os.PathLike) -> WeightFile:
         return _read_mtcnn(path)
     if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
         return _read_torch(path)
-    raise ValueError(
-        f"{path}: not a weight file (.weights.h5, Keras .h5, .pth, TF 1 checkpoint, det .npy)"
-    )
+    raise ValueError(f"{path}: not a weight file (.weights.h5, Keras .h5, .pth, TF 1 checkpoint, det .npy)")
 
 
 def _read_hdf5(path: str) -> WeightFile:
@@ -178,15 +172,11 @@ def _read_torch(path: str) -> WeightFile:
     except zipfile.BadZipFile:
         whole_model = False  # the format of PyTorch before 1.6, or damaged: torch will say
     if whole_model:
-        raise ValueError(
-            f"{path}: a whole Keras model; use keras.saving.load_model and save_weights"
-        )
+        raise ValueError(f"{path}: a whole Keras model; use keras.saving.load_model and save_weights")
     try:
         import torch
     except ImportError as error:
-        raise ValueError(
-            f"{path}: reading PyTorch weights needs torch: pip install torch"
-        ) from error
+        raise ValueError(f"{path}: reading PyTorch weights needs torch: pip install torch") from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make its unpickler raise anything

@@ -23,12 +23,7 @@ def test_cls_txt_reads_paths_of_any_language(tmp_path, monkeypatch, end, mark):
     txt.write_bytes((mark + end.join(lines)).encode())
     paths, labels = read_cls_txt(txt)
     assert labels.dtype == np.int32 and labels.tolist() == [1, 0, 0, 2]
-    assert list(paths) == [
-        str(absolute),
-        str(tmp_path / "lists" / "both.jpg"),
-        "only here.jpg",
-        str(absolute),
-    ]
+    assert list(paths) == [str(absolute), str(tmp_path / "lists" / "both.jpg"), "only here.jpg", str(absolute)]
 
 
 @pytest.mark.parametrize(

@@ -50,19 +50,14 @@ def test_choose_a_clear_face(scores, strict, expected):
 
 
 def test_cut():
-    image, face = (
-        np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8),
-        faces_at([10, 20, 40, 60]),
-    )
+    image, face = (np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), faces_at([10, 20, 40, 60]))
     warped = CropRules(mode="warp", size=24).cut(image, face)
     np.testing.assert_array_equal(warped, align(image, face.landmarks[0], 24))
     cut = CropRules(mode="crop", size=24, margin=0.5).cut(image, face)
     np.testing.assert_array_equal(cut, crop(image, face.boxes[0], 0.5, 24))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"mode": "box"}, {"format": "gif"}, {"size": 0}, {"margin": -0.1}]
-)
+@pytest.mark.parametrize("wrong", [{"mode": "box"}, {"format": "gif"}, {"size": 0}, {"margin": -0.1}])
 def test_rules_refuse(wrong):
     with pytest.raises(ValueError, match="crop"):
         CropRules(**wrong)

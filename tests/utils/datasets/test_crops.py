@@ -7,23 +7,9 @@ import numpy as np
 import pytest
 
 from utils.datasets.crop_rules import CropRules
-from utils.datasets.crops import (
-    DatasetAlignment,
-    align_dataset,
-    crop_files,
-    crop_folder,
-    settings_name,
-)
+from utils.datasets.crops import DatasetAlignment, align_dataset, crop_files, crop_folder, settings_name
 from utils.datasets.folders import Portrait, list_folders
-from utils.datasets.report import (
-    DUPLICATE,
-    KEPT,
-    NO_FACE,
-    SEVERAL_FACES,
-    TOO_SMALL,
-    UNREADABLE,
-    Row,
-)
+from utils.datasets.report import DUPLICATE, KEPT, NO_FACE, SEVERAL_FACES, TOO_SMALL, UNREADABLE, Row
 from utils.faces.alignment import ARCFACE_TEMPLATE, align
 from utils.faces.detections import Detections
 from utils.images.image_files import read_image, save_image
@@ -300,9 +286,7 @@ def test_align_dataset_in_random_order_gives_the_same(dataset, tmp_path):
     for name, random_order in (("one", False), ("two", True)):
         alignment = DatasetAlignment(tmp_path / name, RULES, {})
         detect_batch = FakeDetector().detect_batch
-        align_dataset(
-            alignment, portraits, [], lambda d=detect_batch: d, chunk=2, random_order=random_order
-        )
+        align_dataset(alignment, portraits, [], lambda d=detect_batch: d, chunk=2, random_order=random_order)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 

@@ -2,13 +2,7 @@ import os
 
 import pytest
 
-from utils.datasets.folders import (
-    DatasetError,
-    Listing,
-    list_folders,
-    list_identities,
-    name_problem,
-)
+from utils.datasets.folders import DatasetError, Listing, list_folders, list_identities, name_problem
 
 
 def touch(root, *names):
@@ -18,15 +12,7 @@ def touch(root, *names):
 
 
 def test_folders_in_sorted_order_with_names_of_any_language(tmp_path):
-    touch(
-        tmp_path,
-        "b/2.JPG",
-        "b/1.png",
-        "张三/我 的;照片.jpg",
-        "Ürün/sub/x.webp",
-        "10/a.jpg",
-        "9/a.jpg",
-    )
+    touch(tmp_path, "b/2.JPG", "b/1.png", "张三/我 的;照片.jpg", "Ürün/sub/x.webp", "10/a.jpg", "9/a.jpg")
     listing = list_folders(tmp_path)
     assert [(p.person, p.file) for p in listing.portraits] == [
         ("10", "10/a.jpg"),
@@ -41,9 +27,7 @@ def test_folders_in_sorted_order_with_names_of_any_language(tmp_path):
 
 
 def test_folders_name_the_empty_and_the_ignored(tmp_path):
-    touch(
-        tmp_path, "a/1.jpg", "b/notes.txt", "loose.jpg", ".hidden/1.jpg", "a/.thumb.jpg", "a/x.heic"
-    )
+    touch(tmp_path, "a/1.jpg", "b/notes.txt", "loose.jpg", ".hidden/1.jpg", "a/.thumb.jpg", "a/x.heic")
     (tmp_path / "c").mkdir()
     listing = list_folders(tmp_path)
     assert [p.file for p in listing.portraits] == ["a/1.jpg"]
@@ -71,9 +55,7 @@ def identities(tmp_path, text):
 
 
 def test_identities(tmp_path):
-    root, path = identities(
-        tmp_path, "2.jpg 10\n1.jpg\t9\n\nx/3.jpg 10\nwith space.jpg  9\nlost.jpg 9\ngone.jpg 11\n"
-    )
+    root, path = identities(tmp_path, "2.jpg 10\n1.jpg\t9\n\nx/3.jpg 10\nwith space.jpg  9\nlost.jpg 9\ngone.jpg 11\n")
     listing = list_identities(root, path)
     assert [(p.person, p.file) for p in listing.portraits] == [
         ("10", "2.jpg"),

@@ -27,9 +27,7 @@ def test_a_folder_is_labelled(tmp_path, capsys, absolute):
     paths = [photo(tmp_path / f"photos/{i}/{i}.png", 0, faces) for i, faces in enumerate([2, 0])]
     (tmp_path / "photos/broken.png").write_bytes(b"no photo")
     target = tmp_path / "label.txt"
-    label_folder(
-        tmp_path / "photos", target, lambda: FakeEmbedder().detect_batch, absolute=absolute
-    )
+    label_folder(tmp_path / "photos", target, lambda: FakeEmbedder().detect_batch, absolute=absolute)
     labels = read_wider_labels(target)
     assert [one.path for one in labels] == [str(path) for path in paths]
     assert [len(one.boxes) for one in labels] == [2, 0]

@@ -14,15 +14,7 @@ from utils.datasets.listing import (
     read_all,
     write_lists,
 )
-from utils.datasets.report import (
-    DUPLICATE,
-    KEPT,
-    LABEL_CONFLICT,
-    NO_FACE,
-    UNREADABLE,
-    Report,
-    Row,
-)
+from utils.datasets.report import DUPLICATE, KEPT, LABEL_CONFLICT, NO_FACE, UNREADABLE, Report, Row
 from utils.images.image_files import read_image, save_image
 
 
@@ -36,9 +28,7 @@ def dataset(tmp_path):
 
 def test_photos_are_listed_by_folder_or_by_a_text_file(dataset, tmp_path, capsys):
     assert [p.file for p in list_photos(dataset).portraits] == ["anna/1.png", "bob/2.png"]
-    assert (
-        "1 files that are no photo in a person's folder: bob/notes.txt" in capsys.readouterr().out
-    )
+    assert "1 files that are no photo in a person's folder: bob/notes.txt" in capsys.readouterr().out
     (tmp_path / "who.txt").write_text("anna/1.png 7\nlost.png 7\n")
     (portrait,) = list_photos(dataset, tmp_path / "who.txt").portraits
     assert portrait.person == "7"
@@ -68,11 +58,7 @@ def test_read_all_writes_the_report(dataset, tmp_path, check_images):
 
 
 def test_what_was_left_out_is_printed(capsys):
-    rows = [
-        Row("a", "p", KEPT),
-        Row("b", "p", NO_FACE),
-        Row("c", "q", LABEL_CONFLICT, "equal to d"),
-    ]
+    rows = [Row("a", "p", KEPT), Row("b", "p", NO_FACE), Row("c", "q", LABEL_CONFLICT, "equal to d")]
     print_left_out([*rows, Row("e", "q", NO_FACE)], "report.csv")
     assert capsys.readouterr().out.splitlines() == [
         "1 of 4 photos kept; dropped: 2 no face, 1 label conflict",

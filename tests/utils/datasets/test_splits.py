@@ -1,14 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.datasets.splits import (
-    chart,
-    class_ids,
-    split_by_identity,
-    split_by_image,
-    split_classes,
-    summarise,
-)
+from utils.datasets.splits import chart, class_ids, split_by_identity, split_by_image, split_classes, summarise
 
 LABELS = np.repeat([7, 3, 0, 9, 12], [1, 2, 10, 5, 30])
 
@@ -106,9 +99,7 @@ def test_split_by_identity_parts_people():
     kept, held = split_by_identity(LABELS, 0.4, seed=0)
     assert not set(LABELS[kept]) & set(LABELS[held])
     assert len(set(LABELS[held])) == 2
-    assert any(
-        set(LABELS[split_by_identity(LABELS, 0.4, s)[1]]) != set(LABELS[held]) for s in (1, 2)
-    )
+    assert any(set(LABELS[split_by_identity(LABELS, 0.4, s)[1]]) != set(LABELS[held]) for s in (1, 2))
     assert len(set(LABELS[split_by_identity(LABELS, 0.01, 0)[1]])) == 1
     with pytest.raises(ValueError, match="two are needed"):
         split_by_identity([1, 1], 0.5, 0)

@@ -26,9 +26,7 @@ def test_wider_labels_by_hand(tmp_path):
     np.testing.assert_array_equal(first.boxes, expected)
     assert first.has_landmarks.tolist() == [True, True, False, False]
     points = [[11, 21], [12, 22], [13, 23], [14, 24], [15, 25]]
-    np.testing.assert_array_equal(
-        first.landmarks, [points, points, np.zeros((5, 2))] + [0 * np.array(points)]
-    )
+    np.testing.assert_array_equal(first.landmarks, [points, points, np.zeros((5, 2))] + [0 * np.array(points)])
     assert empty.boxes.shape == (0, 4) and empty.landmarks.shape == (0, 5, 2)
     assert empty.has_landmarks.shape == (0,) and empty.has_landmarks.dtype == bool
     assert last.path == "/abs/last.jpg" and len(last.boxes) == 1

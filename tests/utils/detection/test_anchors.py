@@ -46,9 +46,7 @@ def test_as_brute_force(size):
 
 def test_other_settings():
     cfg = {"steps": [4, 64], "min_sizes": [[10], [20, 30, 40]]}
-    np.testing.assert_allclose(
-        Anchors(cfg, (64, 96)).get_anchors(), brute_force(cfg, (64, 96)), atol=1e-6
-    )
+    np.testing.assert_allclose(Anchors(cfg, (64, 96)).get_anchors(), brute_force(cfg, (64, 96)), atol=1e-6)
 
 
 def test_count_of_the_usual_input():

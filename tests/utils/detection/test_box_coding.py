@@ -1,12 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.detection.box_coding import (
-    decode_boxes,
-    decode_landmarks,
-    encode_boxes,
-    encode_landmarks,
-)
+from utils.detection.box_coding import decode_boxes, decode_landmarks, encode_boxes, encode_landmarks
 
 RNG = np.random.default_rng(0)
 

@@ -4,12 +4,7 @@ import tensorflow as tf
 
 from utils.config import cfg_mnet
 from utils.detection.anchors import Anchors
-from utils.detection.box_coding import (
-    decode_boxes,
-    decode_landmarks,
-    encode_boxes,
-    encode_landmarks,
-)
+from utils.detection.box_coding import decode_boxes, decode_landmarks, encode_boxes, encode_landmarks
 from utils.detection.matching import match
 from utils.faces.boxes import iou
 
@@ -133,9 +128,7 @@ def test_decoding_returns_the_faces():
     boxes = decode_boxes(targets["boxes"], anchors, (0.2, 0.3))[positive]
     np.testing.assert_allclose(boxes, np.tile(box, (len(boxes), 1)), atol=1e-5)
     points = decode_landmarks(targets["landmarks"], anchors, (0.2, 0.3))[positive]
-    np.testing.assert_allclose(
-        points, np.tile(landmarks.reshape(1, 10), (len(boxes), 1)), atol=1e-5
-    )
+    np.testing.assert_allclose(points, np.tile(landmarks.reshape(1, 10), (len(boxes), 1)), atol=1e-5)
 
 
 def test_landmarks_that_are_not_labelled_are_not_read():
@@ -147,11 +140,7 @@ def test_landmarks_that_are_not_labelled_are_not_read():
 def test_runs_inside_tf_data_with_any_number_of_faces():
     counts = [0, 3, 1]
     faces = [random_faces(count, np.random.default_rng(count)) for count in counts]
-    spec = (
-        tf.TensorSpec([None, 4]),
-        tf.TensorSpec([None, 5, 2]),
-        tf.TensorSpec([None], tf.bool),
-    )
+    spec = (tf.TensorSpec([None, 4]), tf.TensorSpec([None, 5, 2]), tf.TensorSpec([None], tf.bool))
     dataset = tf.data.Dataset.from_generator(lambda: iter(faces), output_signature=spec)
     batch = next(iter(dataset.map(lambda *face: match(*face, QUARTERS)).batch(3)))
     assert batch["boxes"].shape == (3, 4, 4) and batch["landmarks"].shape == (3, 4, 10)

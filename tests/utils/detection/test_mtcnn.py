@@ -4,14 +4,7 @@ import pytest
 
 from nets.mtcnn import pnet
 from tests.shared import need
-from utils.detection.mtcnn import (
-    Mtcnn,
-    cells_to_boxes,
-    move_edges,
-    pyramid_scales,
-    run_in_strips,
-    square,
-)
+from utils.detection.mtcnn import Mtcnn, cells_to_boxes, move_edges, pyramid_scales, run_in_strips, square
 from utils.faces.boxes import iou
 from utils.images.image_files import read_image
 
@@ -66,10 +59,7 @@ def test_a_face_cut_by_the_border(mtcnn, parade):
     x1, y1, x2, y2 = np.round(reference).astype(int)
     cut = parade[y1 - 30 : y2 + 30, x1 + 4 : x2 + 60]
     found = mtcnn.detect(cut).largest()
-    assert (
-        found.boxes[0, 0] < 1
-        and iou(found.boxes, reference[None] - [x1 + 4, y1 - 30] * 2)[0, 0] > 0.6
-    )
+    assert found.boxes[0, 0] < 1 and iou(found.boxes, reference[None] - [x1 + 4, y1 - 30] * 2)[0, 0] > 0.6
 
 
 @pytest.mark.parametrize("size", [(1, 1), (19, 300), (10, 20000), (20, 20), (21, 33)])

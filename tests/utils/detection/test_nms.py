@@ -33,9 +33,7 @@ def crowd(count, seed=0, spread=300):
 @pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 900])
 def test_as_brute_force(count, threshold, mode):
     boxes, scores = crowd(count, seed=count)
-    assert nms(boxes, scores, threshold, mode).tolist() == brute_force(
-        boxes, scores, threshold, mode
-    )
+    assert nms(boxes, scores, threshold, mode).tolist() == brute_force(boxes, scores, threshold, mode)
 
 
 def test_ties_go_to_the_lower_index():

@@ -20,10 +20,7 @@ def average(image, size):
     for i in range(rows):
         top, bottom = int(np.floor(i * height / rows)), int(np.ceil((i + 1) * height / rows))
         for j in range(columns):
-            left, right = (
-                int(np.floor(j * width / columns)),
-                int(np.ceil((j + 1) * width / columns)),
-            )
+            left, right = (int(np.floor(j * width / columns)), int(np.ceil((j + 1) * width / columns)))
             result[i, j] = image[top:bottom, left:right].mean(axis=(0, 1))
     return result
 
@@ -42,24 +39,13 @@ def test_resize(image, size):
 
 
 def test_crops_inside_across_and_beyond_the_border(image):
-    boxes = np.array(
-        [
-            [3, 4, 20, 21],
-            [0, 0, 31, 23],
-            [-5, -7, 9, 9],
-            [25, 15, 41, 30],
-            [5, 6, 6, 7],
-            [50, 50, 60, 62],
-        ]
-    )
+    boxes = np.array([[3, 4, 20, 21], [0, 0, 31, 23], [-5, -7, 9, 9], [25, 15, 41, 30], [5, 6, 6, 7], [50, 50, 60, 62]])
     padded = np.zeros((123, 131, 3))
     padded[50:73, 50:81] = image
     found = SummedArea(image).crop_resize(boxes, 6)
     assert found.dtype == np.float32
     for (x1, y1, x2, y2), crop in zip(boxes + 50, found, strict=True):
-        np.testing.assert_allclose(
-            crop, average(padded[y1:y2, x1:x2], (6, 6)), rtol=1e-5, atol=1e-4
-        )
+        np.testing.assert_allclose(crop, average(padded[y1:y2, x1:x2], (6, 6)), rtol=1e-5, atol=1e-4)
 
 
 def test_no_crops(image):

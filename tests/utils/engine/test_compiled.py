@@ -2,13 +2,7 @@ import os
 
 import pytest
 
-from utils.engine.compiled import (
-    Compiled,
-    cached_path,
-    keep_in_cache,
-    read_compiled,
-    write_compiled,
-)
+from utils.engine.compiled import Compiled, cached_path, keep_in_cache, read_compiled, write_compiled
 
 FACTS = {"name": "n", "shape": [None, 8, 8, 3]}
 

@@ -42,14 +42,11 @@ def test_workers_are_counted_from_the_chief(monkeypatch, cluster, task, shard):
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"),
-    [([], "CPU"), (["Tesla T4"], "Tesla T4"), (["A", "B", "A"], "2 x A, B"), ([None], "GPU:0")],
+    ("names", "expected"), [([], "CPU"), (["Tesla T4"], "Tesla T4"), (["A", "B", "A"], "2 x A, B"), ([None], "GPU:0")]
 )
 def test_device_name(monkeypatch, names, expected):
     gpus = [types.SimpleNamespace(name=f"GPU:{i}", device=name) for i, name in enumerate(names)]
-    details = types.SimpleNamespace(
-        get_device_details=lambda gpu: {"device_name": gpu.device} if gpu.device else {}
-    )
+    details = types.SimpleNamespace(get_device_details=lambda gpu: {"device_name": gpu.device} if gpu.device else {})
     tensorflow = types.ModuleType("tensorflow")
     tensorflow.config = types.SimpleNamespace(
         list_physical_devices=lambda kind: gpus if kind == "GPU" else [], experimental=details

@@ -28,9 +28,7 @@ def randomise(model, seed=0):
     rng = np.random.default_rng(seed)
     for weight in model.weights:
         positive = "variance" in weight.path or "gamma" in weight.path
-        weight.assign(
-            rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(0, 0.3, weight.shape)
-        )
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape) if positive else rng.normal(0, 0.3, weight.shape))
     return model
 
 
@@ -95,11 +93,7 @@ def test_detector_answers_as_keras_for_any_size_in_output_order(name):
     for shape in ((1, 32, 64), (2, 64, 32), (1, 32, 64), (1, 17, 31), (3, 32, 64), (1, 96, 96)):
         batch = random_batch(*shape, 3)
         check_same(run(batch), model, batch)
-    assert [output.shape for output in run(np.zeros((0, 32, 32, 3)))] == [
-        (0, 640, 4),
-        (0, 640, 2),
-        (0, 640, 10),
-    ]
+    assert [output.shape for output in run(np.zeros((0, 32, 32, 3)))] == [(0, 640, 4), (0, 640, 2), (0, 640, 10)]
 
 
 def test_float64_and_strided_batches_are_taken():

@@ -76,9 +76,7 @@ def test_int8_is_the_network_with_rounded_kernels(network, content):
 
 def test_float16_is_the_network_with_rounded_weights(network, content):
     halved = keras.models.clone_model(network)
-    halved.set_weights(
-        [w.astype(np.float16) if w.size >= 1024 else w for w in network.get_weights()]
-    )
+    halved.set_weights([w.astype(np.float16) if w.size >= 1024 else w for w in network.get_weights()])
     images = np.random.default_rng(1).normal(size=(4, 12, 12, 3)).astype(np.float32)
     (got,) = Interpreters(quantize(content, "float16"), 1, 1)(images)
     want = halved(images, training=False).numpy()
@@ -89,9 +87,7 @@ def test_weights_beyond_float16_stay_float32():
     inputs = keras.Input((4, 4, 32), name="image")
     model = keras.Model(inputs, layers.Conv2D(64, 1, use_bias=False, name="conv")(inputs))
     model.layers[1].kernel.assign(np.full((1, 1, 32, 64), 1e5))
-    (got,) = Interpreters(quantize(convert(model), "float16"), 1, 1)(
-        np.ones((1, 4, 4, 32), np.float32)
-    )
+    (got,) = Interpreters(quantize(convert(model), "float16"), 1, 1)(np.ones((1, 4, 4, 32), np.float32))
     np.testing.assert_allclose(got, 32e5)
 
 

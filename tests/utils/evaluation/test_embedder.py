@@ -129,9 +129,7 @@ def test_the_mirror_image_needs_no_new_detection(lab, tmp_path):
     assert lab.built == ["recogniser", "detector", "recogniser"]
     assert list(found.views) == ["image", "mirror"] and len(lab.recogniser.crops) == 4
     np.testing.assert_array_equal(lab.recogniser.crops[2], lab.recogniser.crops[0][:, ::-1])
-    np.testing.assert_array_equal(
-        found.views["mirror"], lab.recogniser.embed_crops(lab.recogniser.crops[2:])
-    )
+    np.testing.assert_array_equal(found.views["mirror"], lab.recogniser.embed_crops(lab.recogniser.crops[2:]))
 
 
 @pytest.mark.parametrize(
@@ -228,9 +226,7 @@ def test_a_stopped_run_loses_little(lab, tmp_path, monkeypatch):
     assert len(lab.recogniser.crops) == 8
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"), [((250, 250), (125, 125)), ((100, 300), (50, 50)), ((1, 1), (1, 1))]
-)
+@pytest.mark.parametrize(("size", "expected"), [((250, 250), (125, 125)), ((100, 300), (50, 50)), ((1, 1), (1, 1))])
 def test_middle(size, expected):
     image = np.arange(size[0] * size[1] * 3).reshape(*size, 3).astype(np.uint8)
     cut = middle(image)
@@ -269,9 +265,7 @@ def settings(tmp_path):
 
 def test_an_embedder_of_settings_builds_what_it_needs(settings):
     lab = Lab(None)
-    embedder = cached_embedder(
-        settings, lambda _: lab.build("recogniser"), lambda _: lab.build("detector")
-    )
+    embedder = cached_embedder(settings, lambda _: lab.build("recogniser"), lambda _: lab.build("detector"))
     assert lab.built == []
     found = embedder.embed([encoded(photo(1)), encoded(photo(2))])
     assert lab.built == ["recogniser", "detector"]

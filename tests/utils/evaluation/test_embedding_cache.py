@@ -35,9 +35,7 @@ def test_only_empty_arrays(tmp_path):
     assert EmbeddingCache(tmp_path, "embeddings", {})[KEYS[0]].shape == (0, 15)
 
 
-@pytest.mark.parametrize(
-    "other", [{"size": 112}, {"size": 160, "flip": False}, {"size": [160]}, {}, {"size": "160"}]
-)
+@pytest.mark.parametrize("other", [{"size": 112}, {"size": 160, "flip": False}, {"size": [160]}, {}, {"size": "160"}])
 def test_other_settings_have_a_file_of_their_own(tmp_path, other):
     fill(tmp_path, {"size": 160}, {KEYS[0]: np.ones((1, 2))})
     assert KEYS[0] in EmbeddingCache(tmp_path, "embeddings", {"size": 160})

@@ -40,10 +40,7 @@ def slow_far_threshold(negatives, far):
 
 def slow_evaluate(distances, labels, nrof_folds, fars):
     accuracies, thresholds = [], []
-    tars, realised = (
-        np.full((nrof_folds, len(fars)), np.nan),
-        np.full((nrof_folds, len(fars)), np.nan),
-    )
+    tars, realised = (np.full((nrof_folds, len(fars)), np.nan), np.full((nrof_folds, len(fars)), np.nan))
     splits = KFold(nrof_folds, shuffle=False).split(distances)
     for fold, (train, test) in enumerate(splits):
         thresholds.append(slow_accuracy_threshold(distances[train], labels[train]))
@@ -170,13 +167,8 @@ def test_rates_that_no_fold_can_give_are_nan():
 
 
 def test_distance_by_hand():
-    first, second = (
-        np.array([[1.0, 0], [3, 0], [1, 0], [1, 0]]),
-        np.array([[0, 2.0], [1, 0], [-1, 0], [1, 1]]),
-    )
-    np.testing.assert_allclose(
-        distance(first, second), [2**0.5, 0, 2, (2 - 2**0.5) ** 0.5], atol=1e-12
-    )
+    first, second = (np.array([[1.0, 0], [3, 0], [1, 0], [1, 0]]), np.array([[0, 2.0], [1, 0], [-1, 0], [1, 1]]))
+    np.testing.assert_allclose(distance(first, second), [2**0.5, 0, 2, (2 - 2**0.5) ** 0.5], atol=1e-12)
     np.testing.assert_allclose(distance(first, second, "cosine"), [0.5, 0, 1, 0.25], atol=1e-12)
 
 
@@ -221,10 +213,7 @@ def test_subtract_mean_uses_the_training_folds_only():
     assert not np.array_equal(result.thresholds, plain.thresholds)
 
 
-@pytest.mark.parametrize(
-    ("second", "message"),
-    [(np.ones((3, 2)), "two \\(P, D\\)"), (np.full((4, 2), np.nan), "NaN")],
-)
+@pytest.mark.parametrize(("second", "message"), [(np.ones((3, 2)), "two \\(P, D\\)"), (np.full((4, 2), np.nan), "NaN")])
 def test_evaluate_embeddings_refuses(second, message):
     with pytest.raises(ValueError, match=message):
         evaluate_embeddings(np.ones((4, 2)), second, [1, 0, 1, 0], nrof_folds=2)

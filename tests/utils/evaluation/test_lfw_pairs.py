@@ -5,15 +5,7 @@ import numpy as np
 import pytest
 
 from tests.shared import need
-from utils.evaluation.lfw_pairs import (
-    Pair,
-    PairSet,
-    check_pairs,
-    find_images,
-    load_pairs,
-    read_packed,
-    read_pairs,
-)
+from utils.evaluation.lfw_pairs import Pair, PairSet, check_pairs, find_images, load_pairs, read_packed, read_pairs
 
 SMALL = "2\t1\nZoë Ünal\t1\t2\nZoë Ünal\t1\tAnn\t3\nAnn 1 2\nAnn 2 Bob 12\n"
 
@@ -33,8 +25,7 @@ def test_read_pairs_with_tabs_spaces_and_other_scripts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["\ufeff1 1\r\nA 1 2\r\nA 1 B 1\r\n", "1\nA 1 2\n\nA 1 B 1", "1 1\nA\t1\t2\nA 1 B 1\n\n"],
+    "text", ["\ufeff1 1\r\nA 1 2\r\nA 1 B 1\r\n", "1\nA 1 2\n\nA 1 B 1", "1 1\nA\t1\t2\nA 1 B 1\n\n"]
 )
 def test_read_pairs_forgives(tmp_path, text):
     pairs = read_pairs(write(tmp_path / "pairs.txt", text))
@@ -77,10 +68,7 @@ def test_official_pairs_and_images():
     assert (len(found.paths), len(found.skipped)) == (7701, 0)
     assert found.indices.shape == (6000, 2) and found.labels.sum() == 3000
     first, last = found.indices[0], found.indices[-1]
-    assert [found.paths[i].name for i in first] == [
-        "Abel_Pacheco_0001.jpg",
-        "Abel_Pacheco_0004.jpg",
-    ]
+    assert [found.paths[i].name for i in first] == ["Abel_Pacheco_0001.jpg", "Abel_Pacheco_0004.jpg"]
     assert found.paths[last[1]].stem == f"{pairs[-1].name_2}_{pairs[-1].number_2:04d}"
 
 
@@ -142,9 +130,7 @@ def test_read_packed_bytes(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-@pytest.mark.parametrize(
-    "labels", [np.array(LABELS), [np.bool_(label) for label in LABELS], [1, 0]]
-)
+@pytest.mark.parametrize("labels", [np.array(LABELS), [np.bool_(label) for label in LABELS], [1, 0]])
 def test_read_packed_numpy(tmp_path, protocol, labels):
     arrays = [np.frombuffer(image, np.uint8) for image in IMAGES]
     images, found = read_packed(pack(tmp_path / "lfw.bin", [arrays, labels], protocol))
@@ -170,9 +156,7 @@ class Attack:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize(
-    ("function", "name"), [(os.mkdir, "mkdir"), (eval, "eval"), (getattr, "getattr")]
-)
+@pytest.mark.parametrize(("function", "name"), [(os.mkdir, "mkdir"), (eval, "eval"), (getattr, "getattr")])
 def test_a_hostile_pickle_does_not_run(tmp_path, protocol, function, name):
     target = tmp_path / "made"
     arguments = {
@@ -181,9 +165,7 @@ def test_a_hostile_pickle_does_not_run(tmp_path, protocol, function, name):
         "getattr": [IMAGES, "append"],
     }[name]
     path = pack(tmp_path / "evil.bin", (IMAGES, [Attack(function, *arguments), True]), protocol)
-    with pytest.raises(
-        ValueError, match=rf"evil\.bin: not a packed .* asks for \w+\.{name}, refused"
-    ):
+    with pytest.raises(ValueError, match=rf"evil\.bin: not a packed .* asks for \w+\.{name}, refused"):
         read_packed(path)
     assert not target.exists()
 
@@ -217,9 +199,7 @@ def test_read_packed_refuses_other_content(tmp_path, content, message):
     assert "bad.bin: " in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\xff\xd8\xff\xe0 a photo", pickle.dumps((IMAGES, LABELS))[:-9], b"U\xffab"]
-)
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0 a photo", pickle.dumps((IMAGES, LABELS))[:-9], b"U\xffab"])
 def test_read_packed_refuses_other_files(tmp_path, content):
     (tmp_path / "bad.bin").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.bin: not a packed pair file"):

@@ -8,14 +8,7 @@ from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedder import Embeddings
 from utils.evaluation.lfw_metrics import evaluate
 from utils.evaluation.lfw_pairs import PairSet
-from utils.evaluation.lfw_report import (
-    _without_nan,
-    figures,
-    names_without_face,
-    print_report,
-    protocol,
-    save_report,
-)
+from utils.evaluation.lfw_report import _without_nan, figures, names_without_face, print_report, protocol, save_report
 
 SETTINGS = {
     "packed_path": None,

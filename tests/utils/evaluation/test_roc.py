@@ -3,14 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from tests.utils.evaluation.test_lfw_metrics import scores, slow_far_threshold
-from utils.evaluation.roc import (
-    auc,
-    best_threshold,
-    equal_error_rate,
-    roc,
-    tar_at_far,
-    threshold_at_far,
-)
+from utils.evaluation.roc import auc, best_threshold, equal_error_rate, roc, tar_at_far, threshold_at_far
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -57,8 +50,7 @@ def test_auc_counts_ties_half():
 
 
 @pytest.mark.parametrize(
-    ("far", "expected"),
-    [(0.0, 1.0), (0.19, 1.0), (0.2, 2.0), (0.4, 3.0), (0.6, 3.0), (0.8, 4.0), (1.0, np.inf)],
+    ("far", "expected"), [(0.0, 1.0), (0.19, 1.0), (0.2, 2.0), (0.4, 3.0), (0.6, 3.0), (0.8, 4.0), (1.0, np.inf)]
 )
 def test_threshold_at_far_by_hand(far, expected):
     assert threshold_at_far([4.0, 2.0, 3.0, 3.0, 1.0], far) == expected

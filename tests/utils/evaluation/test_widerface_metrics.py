@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from tests.shared import need
-from utils.evaluation.widerface_metrics import (
-    average_precision,
-    evaluate,
-    evaluate_arrays,
-    evaluate_curves,
-    overlaps,
-)
+from utils.evaluation.widerface_metrics import average_precision, evaluate, evaluate_arrays, evaluate_curves, overlaps
 from utils.evaluation.widerface_results import SETTINGS, read_ground_truth, write_result
 
 TOLERANCE = 1e-6
@@ -72,9 +66,7 @@ def slow_evaluate(boxes, scores, truths, keep, iou_thresh=0.5):
             continue
         order = np.argsort(-image_scores, kind="stable")
         normalized = (image_scores[order] - low) / (high - low)
-        found, proposals = slow_image(
-            image_boxes[order].tolist(), faces.tolist(), mask.tolist(), iou_thresh
-        )
+        found, proposals = slow_image(image_boxes[order].tolist(), faces.tolist(), mask.tolist(), iou_thresh)
         for step in range(1000):
             above = np.where(normalized >= 1 - (step + 1) / 1000)[0]
             if len(above):
@@ -85,10 +77,7 @@ def slow_evaluate(boxes, scores, truths, keep, iou_thresh=0.5):
     recall_ends, precision_ends = [0, *recall, 1], [0, *precision, 0]
     for i in range(len(precision_ends) - 1, 0, -1):
         precision_ends[i - 1] = max(precision_ends[i - 1], precision_ends[i])
-    area = sum(
-        (recall_ends[i + 1] - recall_ends[i]) * precision_ends[i + 1]
-        for i in range(len(recall_ends) - 1)
-    )
+    area = sum((recall_ends[i + 1] - recall_ends[i]) * precision_ends[i + 1] for i in range(len(recall_ends) - 1))
     return precision, recall, area
 
 
@@ -98,17 +87,13 @@ def assert_equals_twin(truth, boxes, scores, iou_thresh=0.5):
     fast = time.perf_counter() - start
     start = time.perf_counter()
     for setting in SETTINGS:
-        precision, recall, area = slow_evaluate(
-            boxes, scores, truth.boxes, truth.keep[setting], iou_thresh
-        )
+        precision, recall, area = slow_evaluate(boxes, scores, truth.boxes, truth.keep[setting], iou_thresh)
         np.testing.assert_allclose(curves[setting].precision, precision, rtol=0, atol=TOLERANCE)
         np.testing.assert_allclose(curves[setting].recall, recall, rtol=0, atol=TOLERANCE)
         assert curves[setting].average_precision == pytest.approx(area, abs=TOLERANCE)
         assert 0.1 < area < 0.99, "the comparison would say little"
     slow = time.perf_counter() - start
-    print(
-        f"{len(boxes)} images, {sum(map(len, boxes))} detections: {fast:.3f} s, twin {slow:.1f} s"
-    )
+    print(f"{len(boxes)} images, {sum(map(len, boxes))} detections: {fast:.3f} s, twin {slow:.1f} s")
     return fast
 
 
@@ -170,9 +155,7 @@ FACES = np.array([[0, 0, 9, 9], [100, 0, 109, 9], [200, 0, 209, 9.0]])
 
 
 def average(boxes, scores, keep=(True, True, True), faces=FACES):
-    curves = evaluate_arrays(
-        [np.reshape(boxes, (-1, 4))], [scores], [faces], {"all": [np.array(keep, bool)]}
-    )
+    curves = evaluate_arrays([np.reshape(boxes, (-1, 4))], [scores], [faces], {"all": [np.array(keep, bool)]})
     return curves["all"].average_precision
 
 
@@ -272,6 +255,4 @@ def test_folder_equals_arrays(tmp_path):
         write_result(tmp_path, event, name, np.column_stack([image, confidence]))
     expected = evaluate_arrays(boxes, scores, truth.boxes, truth.keep)
     found = evaluate(tmp_path, gt_dir, allow_missing=True)
-    assert found == pytest.approx(
-        {setting: curve.average_precision for setting, curve in expected.items()}, abs=1e-9
-    )
+    assert found == pytest.approx({setting: curve.average_precision for setting, curve in expected.items()}, abs=1e-9)

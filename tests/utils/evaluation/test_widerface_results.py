@@ -3,13 +3,7 @@ import pytest
 from scipy.io import savemat
 
 from tests.shared import need
-from utils.evaluation.widerface_results import (
-    SETTINGS,
-    read_ground_truth,
-    read_result,
-    read_results,
-    write_result,
-)
+from utils.evaluation.widerface_results import SETTINGS, read_ground_truth, read_result, read_results, write_result
 from utils.faces.detections import Detections
 
 EVENT, NAME = "0--Parade", "0_Parade_marchingband_1_465"
@@ -20,9 +14,7 @@ def test_write_result_layout(tmp_path):
     path = write_result(tmp_path, EVENT, NAME + ".jpg", ROWS)
     assert path == tmp_path / EVENT / f"{NAME}.txt"
     assert path.read_text() == (
-        f"{NAME}\n2\n"
-        "100.0000 200.0000 50.1250 100.0000 0.999999881\n"
-        "1.5000 2.0000 10.0000 20.0000 0.25\n"
+        f"{NAME}\n2\n100.0000 200.0000 50.1250 100.0000 0.999999881\n1.5000 2.0000 10.0000 20.0000 0.25\n"
     )
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -54,8 +46,7 @@ def test_write_result_takes_detections(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"),
-    [(np.ones((2, 4)), r"\(N, 5\).*got \(2, 4\)"), ([[1, 2, 3, 4, np.nan]], "NaN")],
+    ("rows", "message"), [(np.ones((2, 4)), r"\(N, 5\).*got \(2, 4\)"), ([[1, 2, 3, 4, np.nan]], "NaN")]
 )
 def test_write_result_refuses(tmp_path, rows, message):
     with pytest.raises(ValueError, match=message):
@@ -63,9 +54,7 @@ def test_write_result_refuses(tmp_path, rows, message):
     assert not list(tmp_path.rglob("*.txt"))
 
 
-@pytest.mark.parametrize(
-    "text", ["a.jpg\r\n1\r\n1 2 3 4 .5 \r\n", "a\n1\n1\t2\t3\t4\t0.5", "a\n0\n\n"]
-)
+@pytest.mark.parametrize("text", ["a.jpg\r\n1\r\n1 2 3 4 .5 \r\n", "a\n1\n1\t2\t3\t4\t0.5", "a\n0\n\n"])
 def test_read_result_forgives(tmp_path, text):
     path = tmp_path / "a.txt"
     path.write_bytes(text.encode())
@@ -172,9 +161,7 @@ def replace_table(name, table):
         (replace_table("wider_easy_val.mat", {"other": 1}), "wider_easy_val.mat: has no gt_list"),
         (replace_table("wider_easy_val.mat", {"gt_list": 1}), "wider_easy_val.mat: not WIDER FACE"),
         (
-            replace_table(
-                "wider_face_val.mat", {"file_list": 1, "event_list": 2, "face_bbx_list": 3}
-            ),
+            replace_table("wider_face_val.mat", {"file_list": 1, "event_list": 2, "face_bbx_list": 3}),
             "wider_face_val.mat: not WIDER FACE ground truth",
         ),
         (lambda folder: save_ground_truth(folder, [[3], []]), "keeps face 3 of an image with 2"),

@@ -31,8 +31,7 @@ class Corner:
     def detect_batch(self, images):
         self.sizes += [image.shape[:2] for image in images]
         return [
-            Detections([[0, 0, image.shape[1] / 2, image.shape[0] / 2]], [0.9], np.ones((1, 5, 2)))
-            for image in images
+            Detections([[0, 0, image.shape[1] / 2, image.shape[0] / 2]], [0.9], np.ones((1, 5, 2))) for image in images
         ]
 
 
@@ -67,11 +66,7 @@ def test_each_image_gets_a_result_in_its_own_pixels(settings):
     rows = read_result(result_path(folder, "0--Parade", "a"))
     np.testing.assert_allclose(rows, [[0, 0, 20, 10, 0.9]], rtol=1e-5)
     assert count_results(folder, TRUTH) == 2
-    assert {name: stage["items"] for name, stage in clock.stages().items()} == {
-        "build": 1,
-        "detect": 2,
-        "write": 2,
-    }
+    assert {name: stage["items"] for name, stage in clock.stages().items()} == {"build": 1, "detect": 2, "write": 2}
     (folder / "0--Parade" / "a.txt").unlink()
     assert count_results(folder, TRUTH) == 1
 

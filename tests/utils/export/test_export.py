@@ -14,13 +14,7 @@ from nets.retinaface import RetinaFace
 from tests.shared import need
 from utils.config import cfg_mnet, cfg_re50
 from utils.export import export as export_module
-from utils.export.export import (
-    export,
-    mtcnn_subjects,
-    recognizer_subject,
-    retinaface_subject,
-    subjects,
-)
+from utils.export.export import export, mtcnn_subjects, recognizer_subject, retinaface_subject, subjects
 from utils.export.formats import SUFFIXES, open_exported
 from utils.images.image_files import read_image
 from utils.images.placement import letterbox
@@ -65,10 +59,7 @@ def test_writes_the_network_and_its_facts(subject, tmp_path):
     assert facts["checked_with"].startswith("ai-edge-litert ")
     assert 0 <= facts["largest_differences"]["embedding"] < 1e-5
     assert f"{path.stat().st_size:,} bytes" in lines[0] and "embedding" in lines[1]
-    assert sorted(file.name for file in path.parent.iterdir()) == [
-        "small.tflite",
-        "small.tflite.json",
-    ]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["small.tflite", "small.tflite.json"]
 
 
 @pytest.mark.parametrize("wrong", [lambda x: x + 2e-3, lambda x: x * np.nan])
@@ -154,9 +145,7 @@ def subject_of(name, photos):
         path = need("weights/retinaface_mobilenet025_tf2.h5")
         model = RetinaFace(cfg)
         load_weights(model, path) if cfg is cfg_mnet else settled(model)
-        detector = SimpleNamespace(
-            model=model, cfg=cfg, model_path=path, confidence=0.5, nms_iou=0.45
-        )
+        detector = SimpleNamespace(model=model, cfg=cfg, model_path=path, confidence=0.5, nms_iou=0.45)
         return retinaface_subject(detector, photos)
     spec = BACKBONES[name]
     if name == "arcface_mobilefacenet":
@@ -170,10 +159,7 @@ def subject_of(name, photos):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SUFFIXES)
-@pytest.mark.parametrize(
-    "name",
-    ["pnet", "rnet", "onet", "retinaface_mobilenet", "retinaface_resnet50", *BACKBONES],
-)
+@pytest.mark.parametrize("name", ["pnet", "rnet", "onet", "retinaface_mobilenet", "retinaface_resnet50", *BACKBONES])
 def test_every_network_agrees_on_real_photos(name, kind, tmp_path):
     if kind == "onnx":
         for package in ("tf2onnx", "onnxruntime"):

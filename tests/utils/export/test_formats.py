@@ -69,10 +69,7 @@ def test_onnx_is_valid_and_names_its_axes(tmp_path):
 def test_tflite_in_lower_precision_is_near(precision, tmp_path):
     inputs = keras.Input((4, 4, 64), name="image")
     outputs = {"result": layers.Conv2D(32, 1, name="conv")(inputs)}
-    model, images = (
-        keras.Model(inputs, outputs),
-        np.random.default_rng(0).uniform(size=(2, 4, 4, 64)),
-    )
+    model, images = (keras.Model(inputs, outputs), np.random.default_rng(0).uniform(size=(2, 4, 4, 64)))
     images = images.astype(np.float32)
     sizes = {}
     for kind in ("float32", precision):

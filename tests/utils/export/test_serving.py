@@ -30,9 +30,7 @@ def test_anchors_are_those_of_the_wrappers(size):
 def test_decodes_as_the_wrappers_do():
     anchors = Anchors(cfg_mnet, (32, 64)).get_anchors()
     rng = np.random.default_rng(0)
-    codes, scores, points = (
-        rng.normal(size=(2, len(anchors), width)).astype(np.float32) for width in (4, 2, 10)
-    )
+    codes, scores, points = (rng.normal(size=(2, len(anchors), width)).astype(np.float32) for width in (4, 2, 10))
     found = decoder()([codes, scores, points, np.zeros((2, 32, 64, 3), np.float32)])
     np.testing.assert_allclose(found["boxes"], decode_boxes(codes, anchors), atol=1e-5)
     want = decode_landmarks(points, anchors).reshape(2, -1, 5, 2)
@@ -72,9 +70,7 @@ def small_detector():
         layers.Concatenate(axis=1, name=name)(
             [
                 layers.Reshape((-1, width), name=f"{name}_{step}")(
-                    layers.Conv2D(
-                        2 * width, step, step, kernel_initializer=values, name=f"{name}_conv{step}"
-                    )(inputs)
+                    layers.Conv2D(2 * width, step, step, kernel_initializer=values, name=f"{name}_conv{step}")(inputs)
                 )
                 for step in cfg_mnet["steps"]
             ]

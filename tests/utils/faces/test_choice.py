@@ -29,13 +29,9 @@ def test_central_face_of_an_image_that_is_not_square():
 
 def test_weighted_areas():
     boxes = np.float32([[0, 0, 50, 50], [30, 30, 70, 70], [-10, -10, 10, 10], [-60, -60, -50, -50]])
-    np.testing.assert_allclose(
-        weighted_areas(boxes, (100, 100)), [1250, 1600, 0, 0], rtol=0, atol=1e-3
-    )
+    np.testing.assert_allclose(weighted_areas(boxes, (100, 100)), [1250, 1600, 0, 0], rtol=0, atol=1e-3)
     # Twice the photo: the same face wins.
-    np.testing.assert_allclose(
-        weighted_areas(2 * boxes, (200, 200)), [5000, 6400, 0, 0], rtol=0, atol=1e-3
-    )
+    np.testing.assert_allclose(weighted_areas(2 * boxes, (200, 200)), [5000, 6400, 0, 0], rtol=0, atol=1e-3)
     # 100 wide, 60 high: the centre is (50, 30), farthest 58.31; (50, 10) lies 20 from it.
     value = weighted_areas(np.float32([[45, 5, 55, 15]]), (60, 100))
     np.testing.assert_allclose(value, [100 * (1 - 20 / 58.309519)], rtol=1e-5)

@@ -11,10 +11,7 @@ def test_every_face_is_embedded_and_names_are_unique(tmp_path):
     photo(tmp_path / "a" / "q.png", 20, faces=0)
     single = photo(tmp_path / "b" / "p.png", 30)
     other = photo(tmp_path / "c" / "p.png", 40)
-    found = {
-        name: seen.embedding
-        for seen, name in stream_photos(FakeEmbedder(), [tmp_path / "a", single, other])
-    }
+    found = {name: seen.embedding for seen, name in stream_photos(FakeEmbedder(), [tmp_path / "a", single, other])}
     assert list(found) == ["p.png", "q.png", "p", "p_2"]
     np.testing.assert_array_equal(found["p.png"], [embedding(10, 1), embedding(10, 2)])
     assert len(found["q.png"]) == 0

@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 
 from utils.faces.detections import Detections
-from utils.faces.photo_stream import (
-    Photo,
-    cut_faces,
-    detect_faces,
-    embed_faces,
-    face_stream,
-    read_ahead,
-)
+from utils.faces.photo_stream import Photo, cut_faces, detect_faces, embed_faces, face_stream, read_ahead
 from utils.images.image_files import ImageError
 
 
@@ -95,10 +88,7 @@ def test_detection_leaves_known_faces_alone():
 
 
 def test_cut_and_embed():
-    photos = [
-        Photo("two", image(1), faces=faces([0, 0, 1, 1], [1, 1, 4, 4])),
-        Photo("none", image(2), faces=faces()),
-    ]
+    photos = [Photo("two", image(1), faces=faces([0, 0, 1, 1], [1, 1, 4, 4])), Photo("none", image(2), faces=faces())]
     cut_faces(photos, lambda picture, landmarks: (picture, landmarks[0]))
     np.testing.assert_array_equal(photos[0].crop[1], [10, 11])
     assert photos[1].crop is None

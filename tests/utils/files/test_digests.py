@@ -96,9 +96,7 @@ def test_code_digest_in_an_installed_package(tmp_path):
 
     def now(text):
         (package / "nets/a.py").write_text(text)
-        done = subprocess.run(
-            [sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, text=True)
         return done.stdout
 
     assert now("x = 1") == now("x = 1") != now("x = 2")

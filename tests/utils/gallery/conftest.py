@@ -46,9 +46,7 @@ def run(settings):
 
     def call(mode, *paths, embedder=None):
         pictures = {}
-        saved = (
-            {} if mode is grouping.group else {"save": lambda p, name: pictures.update({name: p})}
-        )
+        saved = {} if mode is grouping.group else {"save": lambda p, name: pictures.update({name: p})}
         lines = list(mode(embedder or Embedder(), paths, settings, **saved))
         return lines, pictures
 

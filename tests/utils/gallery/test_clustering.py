@@ -32,9 +32,7 @@ def test_small_groups_are_noise(method, least, people):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    "count, least, labels", [(0, 2, []), (1, 2, [-1]), (1, 1, [0]), (3, 2, [0, 0, 0])]
-)
+@pytest.mark.parametrize("count, least, labels", [(0, 2, []), (1, 2, [-1]), (1, 1, [0]), (3, 2, [0, 0, 0])])
 def test_few_faces(method, count, least, labels):
     assert cluster(np.eye(4)[[0] * count], 0.5, method, least).tolist() == labels
 

@@ -43,8 +43,7 @@ def test_scan(tmp_path):
     named = {path.relative_to(tmp_path).as_posix(): person for path, person in photos}
     assert named == {"Ann/1.jpg": "Ann", "Ann/x/2.png": "Ann", "Bob_1.jpg": "Bob"}
     assert [str(p) for p in problems] == [
-        f"{tmp_path / 'unknown' / '1.jpg'}: nobody can be called 'unknown', "
-        "that is what strangers are called"
+        f"{tmp_path / 'unknown' / '1.jpg'}: nobody can be called 'unknown', that is what strangers are called"
     ]
 
 
@@ -56,8 +55,7 @@ def test_scan_of_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "faces, largest, used",
-    [(0, False, 0), (0, True, 0), (1, False, 1), (2, False, 0), (2, True, 1)],
+    "faces, largest, used", [(0, False, 0), (0, True, 0), (1, False, 1), (2, False, 0), (2, True, 1)]
 )
 def test_rejection(faces, largest, used):
     assert bool(rejection(faces, largest)) != bool(used)

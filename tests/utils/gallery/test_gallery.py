@@ -192,10 +192,7 @@ class TestIdentity:
         line = "gallery.h5: its embeddings are of another network .weights aa there, bb here.; use"
         with pytest.raises(GalleryError, match=line):
             Gallery(path, identity=other.identity)
-        for call in (
-            lambda g: g.encode(folder, other),
-            lambda g: g.add_photos("Cid", [folder / "Bob_1.png"], other),
-        ):
+        for call in (lambda g: g.encode(folder, other), lambda g: g.add_photos("Cid", [folder / "Bob_1.png"], other)):
             with pytest.raises(GalleryError, match=line):
                 call(Gallery(path))
         assert path.read_bytes() == before
@@ -298,9 +295,7 @@ class TestEncode:
         monkeypatch.setattr(
             embedder,
             "embed_crops",
-            lambda crops: (
-                seen.append(len(Gallery(path))) or FakeEmbedder.embed_crops(embedder, crops)
-            ),
+            lambda crops: seen.append(len(Gallery(path))) or FakeEmbedder.embed_crops(embedder, crops),
         )
         for number in range(70):
             photo(folder / "Cid" / f"{number}.png", number, blue=1)
@@ -339,8 +334,7 @@ class TestDamage:
         return path
 
     @pytest.mark.parametrize(
-        "damage",
-        [lambda d: b"", lambda d: b"not HDF5", lambda d: d[: len(d) // 2], lambda d: d[9:]],
+        "damage", [lambda d: b"", lambda d: b"not HDF5", lambda d: d[: len(d) // 2], lambda d: d[9:]]
     )
     def test_cut_or_foreign_files(self, made, damage):
         made.write_bytes(damage(made.read_bytes()))
@@ -422,9 +416,7 @@ class TestWriters:
 
     def test_all_changes_of_several_processes_hold(self, path):
         code = "import sys; from utils.gallery.gallery import Gallery\n"
-        code += (
-            "for i in range(10): Gallery(sys.argv[1], timeout=60).add(sys.argv[2], [[i + 1, 1]])"
-        )
+        code += "for i in range(10): Gallery(sys.argv[1], timeout=60).add(sys.argv[2], [[i + 1, 1]])"
         command = [sys.executable, "-c", code, str(path)]
         writers = [subprocess.Popen([*command, name], cwd=ROOT) for name in ("Ann", "Bob")]
         assert [writer.wait(timeout=120) for writer in writers] == [0, 0]
@@ -441,9 +433,7 @@ class TestWriters:
     def kill_writers(self, folder, kills, *kinds):
         """Returns how often a change was undone, how often it was done, and the number of changes."""
         command = [sys.executable, "-m", "tests.gallery_writers", str(folder), str(kills), "0"]
-        result = subprocess.run(
-            [*command, *kinds], cwd=ROOT, capture_output=True, text=True, timeout=300
-        )
+        result = subprocess.run([*command, *kinds], cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert result.returncode == 0, result.stderr
         return [int(word) for word in result.stdout.split() if word.isdigit()]
 

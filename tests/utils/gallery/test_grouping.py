@@ -31,9 +31,7 @@ def test_group_threshold_is_a_setting(run, settings, tmp_path):
     for number, green in enumerate([ANN, ANN + 20]):
         photo(tmp_path / f"photos/{number}.png", green)
     settings["cluster_threshold"] = 0.1
-    assert run(grouping.group, tmp_path / "photos")[0][0].startswith(
-        "2 faces in 0 groups, 2 in none"
-    )
+    assert run(grouping.group, tmp_path / "photos")[0][0].startswith("2 faces in 0 groups, 2 in none")
 
 
 def test_group_of_no_faces(run, tmp_path):

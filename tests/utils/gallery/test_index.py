@@ -58,9 +58,7 @@ def test_nobody_is_known():
 def test_calibration_by_hand():
     # As strangers the faces are 70, 70, 80 and 90 degrees from the nearest of the other person,
     # and 10 or 20 from their own other one.
-    index = FaceIndex(
-        np.array(["Ann", "Bob"], object), np.array([0, 0, 1, 1]), on_circle(0, 20, 90, 100)
-    )
+    index = FaceIndex(np.array(["Ann", "Bob"], object), np.array([0, 0, 1, 1]), on_circle(0, 20, 90, 100))
     strict = index.calibrate(far=0.0)
     assert strict.threshold == pytest.approx(chord(70), rel=1e-6)
     assert (strict.false_accepts, strict.true_accepts, strict.probes) == (0, 1, 4)
@@ -75,9 +73,7 @@ def test_calibration_by_hand():
 def test_true_accepts_by_hand():
     # Ann's faces are 30 degrees apart, Bob's 60, Cid has one. Strangers: 40, 70, 70, 50, 40.
     index = FaceIndex(
-        np.array(["Ann", "Bob", "Cid"], object),
-        np.array([0, 0, 1, 1, 2]),
-        on_circle(30, 0, 100, 160, 210),
+        np.array(["Ann", "Bob", "Cid"], object), np.array([0, 0, 1, 1, 2]), on_circle(30, 0, 100, 160, 210)
     )
     result = index.calibrate(far=0.0)
     assert result.threshold == pytest.approx(chord(50), rel=1e-6)

@@ -19,9 +19,7 @@ def brute_force(queries, rows, k, hidden=None):
     return np.take_along_axis(distances, order, axis=1), order
 
 
-@pytest.mark.parametrize(
-    "queries, rows, k", [(1, 1, 1), (3, 5, 5), (7, 100, 3), (300, 1000, 10), (2, 4, 9)]
-)
+@pytest.mark.parametrize("queries, rows, k", [(1, 1, 1), (3, 5, 5), (7, 100, 3), (300, 1000, 10), (2, 4, 9)])
 def test_equals_brute_force(monkeypatch, queries, rows, k):
     monkeypatch.setattr(module, "_PRODUCTS", 64 * queries)
     queries, rows = unit(queries, seed=1), unit(rows)

@@ -113,10 +113,7 @@ def test_a_broken_photo_stops_alone_and_is_left_out_of_a_folder(run, people, tmp
     with pytest.raises(ImageError, match="b.png"):
         run(photo_naming.recognize, bad)
     good.unlink()
-    with (
-        pytest.warns(UserWarning, match="left out"),
-        pytest.raises(ValueError, match="none of the 1 photos"),
-    ):
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="none of the 1 photos"):
         run(photo_naming.recognize, tmp_path / "photos")
 
 
@@ -162,10 +159,7 @@ def test_train_takes_all_photos_of_those_who_have_enough(settings, people):
     assert lines[0] == "2 of 3 people have 2 photos or more" and len(lines) == 2
     assert set(FaceClassifier.load(settings["classifier_path"]).names) == {"安", "Bob"}
     settings["train_images"] = 3
-    assert (
-        list(photo_naming.classify_train(settings))[2]
-        == "not tested: nobody has more than 3 photos"
-    )
+    assert list(photo_naming.classify_train(settings))[2] == "not tested: nobody has more than 3 photos"
 
 
 @pytest.mark.parametrize(

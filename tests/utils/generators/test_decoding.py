@@ -8,9 +8,7 @@ from utils.images.image_files import ImageError, read_image
 from utils.images.placement import letterbox
 
 
-@pytest.mark.parametrize(
-    ("height", "width"), [(24, 20), (48, 40), (60, 20), (13, 50), (7, 5), (25, 20), (1, 90)]
-)
+@pytest.mark.parametrize(("height", "width"), [(24, 20), (48, 40), (60, 20), (13, 50), (7, 5), (25, 20), (1, 90)])
 def test_read_face_letterboxes_as_images_does(tmp_path, height, width):
     picture(1, height, width).save(tmp_path / "a.png")
     expected, _ = letterbox(read_image(tmp_path / "a.png"), SIZE)

@@ -4,15 +4,7 @@ import tensorflow as tf
 
 from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
 
-ALWAYS = {
-    "flip": 1.0,
-    "warp": 1.0,
-    "colour": 1.0,
-    "grey": 1.0,
-    "blur": 1.0,
-    "jpeg": 1.0,
-    "erase": 1.0,
-}
+ALWAYS = {"flip": 1.0, "warp": 1.0, "colour": 1.0, "grey": 1.0, "blur": 1.0, "jpeg": 1.0, "erase": 1.0}
 
 
 def noise(height=24, width=20, seed=0):
@@ -39,8 +31,7 @@ def test_seed_decides_in_eager_and_graph(name):
     compiled = tf.function(lambda seed: augment(image, seed, settings))
     one, same, graph = (
         call([3, 4]).numpy()
-        for call in (lambda s: augment(image, s, settings),) * 2
-        + (lambda s: compiled(tf.constant(s)),)
+        for call in (lambda s: augment(image, s, settings),) * 2 + (lambda s: compiled(tf.constant(s)),)
     )
     assert one.shape == image.shape and one.dtype == np.uint8
     np.testing.assert_array_equal(one, same)

@@ -47,17 +47,13 @@ def find_dots(image):
 
 
 def no_faces(image):
-    return Sample(
-        tf.constant(image), tf.zeros([0, 4]), tf.zeros([0, 5, 2]), tf.zeros([0], dtype=tf.bool)
-    )
+    return Sample(tf.constant(image), tf.zeros([0, 4]), tf.zeros([0, 5, 2]), tf.zeros([0], dtype=tf.bool))
 
 
 def faces(*boxes):
     boxes = tf.constant(boxes, tf.float32)
     count = len(boxes)
-    return Sample(
-        tf.zeros([100, 100, 3]), boxes, tf.zeros([count, 5, 2]), tf.ones([count], tf.bool)
-    )
+    return Sample(tf.zeros([100, 100, 3]), boxes, tf.zeros([count, 5, 2]), tf.ones([count], tf.bool))
 
 
 WINDOWS = [
@@ -150,9 +146,7 @@ def test_crop_windows_are_square_and_show_a_face():
     boxes = tf.constant([[180.0, 10, 190, 20], [900, 900, 910, 910]])
     sides = []
     for number in range(30):
-        window = random_crop_window(
-            tf.constant([100, 200]), boxes, (64, 64), seed(number), (0.3, 1.0)
-        )
+        window = random_crop_window(tf.constant([100, 200]), boxes, (64, 64), seed(number), (0.3, 1.0))
         x1, y1, x2, y2 = window.numpy()
         assert 0 <= x1 < 185 < x2 <= 200.001 and 0 <= y1 < 15 < y2 <= 100.001
         assert x2 - x1 == pytest.approx(y2 - y1, rel=1e-4)
@@ -225,9 +219,7 @@ def test_mosaic_moves_faces_with_their_tile():
     tiles[2] = no_faces(np.full((80, 100, 3), 3, np.float32))
     sample = join_mosaic(tiles)
     assert sample.image.shape == (160, 200, 3)
-    assert (sample.image[:80, 100:] == 9).numpy().all() and (
-        sample.image[80:, :100] == 3
-    ).numpy().all()
+    assert (sample.image[:80, 100:] == 9).numpy().all() and (sample.image[80:, :100] == 3).numpy().all()
     lower_right = sample.image.numpy()[80:, 100:]
     np.testing.assert_allclose(find_dots(lower_right) + [100, 80], sample.landmarks[2], atol=0.5)
     base = np.float32([30, 15, 61, 55])
@@ -286,9 +278,7 @@ def test_everything_at_once_is_finite_and_repeatable(with_faces):
     @tf.function
     def draw(number):
         view_seed, appearance_seed = tf.unstack(tf.random.split(number))
-        return random_appearance(
-            random_view(photo, (96, 64), view_seed, often), appearance_seed, often
-        )
+        return random_appearance(random_view(photo, (96, 64), view_seed, often), appearance_seed, often)
 
     results = [draw(seed(number)) for number in range(8)]
     for sample in results:

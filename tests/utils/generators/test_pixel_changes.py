@@ -51,9 +51,7 @@ def test_colour_neutral_brightness_and_contrast():
     image = smooth().astype(np.float32)
 
     def change(brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0):
-        return pixel_changes.colour(
-            tf.constant(image), brightness, contrast, saturation, hue
-        ).numpy()
+        return pixel_changes.colour(tf.constant(image), brightness, contrast, saturation, hue).numpy()
 
     np.testing.assert_allclose(change(), image, atol=1e-3)
     np.testing.assert_allclose(change(brightness=10.0), np.minimum(image + 10, 255), atol=1e-3)
@@ -133,9 +131,7 @@ def test_gaussian_blur_spreads_a_point_by_sigma():
 
 
 def test_gaussian_blur_keeps_a_flat_image_flat():
-    np.testing.assert_allclose(
-        pixel_changes.gaussian_blur(tf.fill([20, 24, 3], 70.0), tf.constant(2.0)), 70, rtol=1e-5
-    )
+    np.testing.assert_allclose(pixel_changes.gaussian_blur(tf.fill([20, 24, 3], 70.0), tf.constant(2.0)), 70, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("quality", "low", "high"), [(100, 0, 3), (10, 3, 60)])

@@ -45,9 +45,7 @@ def broken(faces, tmp_path):
 
 
 def take(dataset, batches):
-    return [
-        {name: value.numpy() for name, value in batch.items()} for batch in dataset.take(batches)
-    ]
+    return [{name: value.numpy() for name, value in batch.items()} for batch in dataset.take(batches)]
 
 
 def assert_same(batches, others):
@@ -88,18 +86,11 @@ MIXED = {"crop": 0.2, "flip": 0.5, "warp": 0.5, "colour": 0.5, "blur": 0.5, "era
 
 @pytest.mark.parametrize(
     ("name", "augmentation"),
-    [
-        ("plain", "strong"),
-        ("plain", {**MIXED, "jpeg": 0.5}),
-        ("identities", "light"),
-        ("triplets", "light"),
-    ],
+    [("plain", "strong"), ("plain", {**MIXED, "jpeg": 0.5}), ("identities", "light"), ("triplets", "light")],
 )
 def test_resuming_gives_exactly_the_stream_that_was_left(faces, name, augmentation):
     def stream(start):
-        return recognition_dataset(
-            faces, LABELS, SIZE, 6, SAMPLERS[name], augmentation, seed=3, start=start
-        )
+        return recognition_dataset(faces, LABELS, SIZE, 6, SAMPLERS[name], augmentation, seed=3, start=start)
 
     dataset = stream(0)
     whole = take(dataset, 9)
@@ -122,9 +113,7 @@ def test_augmentation_depends_on_the_seed_and_position_alone(faces):
 def test_triplets_lie_as_anchors_positives_negatives(faces):
     sampler = SAMPLERS["triplets"]
     for replicas in (1, 2):
-        dataset = recognition_dataset(
-            faces, LABELS, SIZE, 12, sampler, "none", "unit", replicas=replicas
-        )
+        dataset = recognition_dataset(faces, LABELS, SIZE, 12, sampler, "none", "unit", replicas=replicas)
         (batch,) = take(dataset, 1)
         for part in np.split(np.arange(12), replicas):
             index, label = batch["index"][part], batch["label"][part]
@@ -212,9 +201,7 @@ def test_workers_share_the_stream_and_resume(broken, name):
     sampler = SAMPLERS[name]
 
     def stream(worker, start=0):
-        return recognition_dataset(
-            broken, LABELS, SIZE, 6, sampler, "none", start=start, shard=(worker, 2)
-        )
+        return recognition_dataset(broken, LABELS, SIZE, 6, sampler, "none", start=start, shard=(worker, 2))
 
     seen = []
     for worker in range(2):
@@ -271,9 +258,7 @@ def test_a_set_in_which_nothing_can_be_read_is_an_error(tmp_path):
     paths = [str(tmp_path / f"{i}.jpg") for i in range(40)]
     for make in (
         lambda: validation_dataset(paths, [0] * 40, SIZE, 2),
-        lambda: recognition_dataset(
-            paths, [0] * 40, SIZE, 2, samplers.plain(paths, 0), normalization="unit"
-        ),
+        lambda: recognition_dataset(paths, [0] * 40, SIZE, 2, samplers.plain(paths, 0), normalization="unit"),
     ):
         with pytest.raises(ImageError, match=r"none of 16 images .*0\.jpg: no such file"):
             make()

@@ -304,15 +304,7 @@ def test_save_errors_leave_nothing(tmp_path):
 
 
 def test_list_images(tmp_path):
-    for name in [
-        "b/2.JPG",
-        "b/1.png",
-        "a/x.jpeg",
-        "a/notes.txt",
-        ".x.jpg",
-        ".trash/y.jpg",
-        "z.pgm",
-    ]:
+    for name in ["b/2.JPG", "b/1.png", "a/x.jpeg", "a/notes.txt", ".x.jpg", ".trash/y.jpg", "z.pgm"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = [p.relative_to(tmp_path).as_posix() for p in list_images(str(tmp_path))]

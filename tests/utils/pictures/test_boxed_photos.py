@@ -57,15 +57,7 @@ def test_a_folder_is_read_in_chunks_into_pictures_and_a_table(folder, tmp_path):
     assert len(detector.batches) == 2 and sum(detector.batches) == 11
     with open(target / "faces.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))
-    assert rows[1] == [
-        "a.png",
-        "1.000",
-        "2.000",
-        "11.000",
-        "12.000",
-        "0.750",
-        *["5.000", "6.000"] * 5,
-    ]
+    assert rows[1] == ["a.png", "1.000", "2.000", "11.000", "12.000", "0.750", *["5.000", "6.000"] * 5]
     assert np.asarray(Image.open(target / "b" / "c.png_detect.jpg")).shape == (60, 40, 3)
 
 

@@ -48,8 +48,7 @@ def test_colours_and_label_lengths():
 
 
 @pytest.mark.parametrize(
-    "box",
-    [(-40, -40, 20, 20), (280, 180, 900, 900), (5, 5, 5, 5), (9, 9, 3, 3), (400, 0, 500, 90)],
+    "box", [(-40, -40, 20, 20), (280, 180, 900, 900), (5, 5, 5, 5), (9, 9, 3, 3), (400, 0, 500, 90)]
 )
 def test_boxes_over_the_border_or_empty(box):
     drawn = draw_detections(canvas(), faces([box]), ["a label"])
@@ -107,9 +106,7 @@ def plain(value, height=20, width=20):
     return np.full((height, width, 3), value, np.uint8)
 
 
-@pytest.mark.parametrize(
-    "count, cells", [(1, (1, 4)), (4, (1, 4)), (5, (2, 4)), (17, (4, 5)), (100, (10, 10))]
-)
+@pytest.mark.parametrize("count, cells", [(1, (1, 4)), (4, (1, 4)), (5, (2, 4)), (17, (4, 5)), (100, (10, 10))])
 def test_cells_are_in_order_and_the_rest_is_white(count, cells):
     sheet = contact_sheet([plain(2 * i) for i in range(count)], side=20)
     assert sheet.shape == (20 * cells[0], 20 * cells[1], 3)

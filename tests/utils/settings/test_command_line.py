@@ -243,10 +243,7 @@ def test_help_shows_choices_and_ranges_behind_the_comment(script, capsys, monkey
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused(script, argv, message):
-    allowed = {
-        "choices": {"backbone": ("mobilenet", "resnet50")},
-        "ranges": {"batch_size": (1, None)},
-    }
+    allowed = {"choices": {"backbone": ("mobilenet", "resnet50")}, "ranges": {"batch_size": (1, None)}}
     assert parsed(script, **allowed) == DEFAULTS
     with pytest.raises(ValueError, match=message):
         parsed(script, *argv.split(), **allowed)
@@ -274,11 +271,7 @@ def raises(error):
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (
-            ValueError("size: is odd;\n  make it even"),
-            1,
-            "predict.py: size: is odd; make it even\n",
-        ),
+        (ValueError("size: is odd;\n  make it even"), 1, "predict.py: size: is odd; make it even\n"),
         (ValueError(), 1, "predict.py: ValueError\n"),
         (FileNotFoundError(2, "No such file", "a.jpg"), 1, "predict.py: a.jpg: No such file\n"),
         (OSError("disk is full"), 1, "predict.py: disk is full\n"),

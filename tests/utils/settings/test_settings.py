@@ -124,10 +124,6 @@ def test_override_checks():
 
 def test_describe_marks_what_differs():
     text = settings.describe({"a": 1, "size": (2, 3)}, "train.py on CPU", {"a": 1, "size": (2, 2)})
-    assert text.splitlines() == [
-        "train.py on CPU (* differs from the default)",
-        "    a     1",
-        "  * size  (2, 3)",
-    ]
+    assert text.splitlines() == ["train.py on CPU (* differs from the default)", "    a     1", "  * size  (2, 3)"]
     assert settings.describe({"a": 1}, "title") == "title\n    a  1"
     assert settings.describe({}, "title") == "title"

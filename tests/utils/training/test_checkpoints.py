@@ -10,13 +10,7 @@ import pytest
 import tensorflow as tf
 
 from utils.generators.samplers import ORDER_VERSION
-from utils.training.checkpoints import (
-    list_checkpoints,
-    load_checkpoint,
-    read_state,
-    restore,
-    save_checkpoint,
-)
+from utils.training.checkpoints import list_checkpoints, load_checkpoint, read_state, restore, save_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -36,10 +30,7 @@ def test_round_trip(tmp_path):
 def test_keeps_the_newest(tmp_path):
     for step in (5, 1, 30, 200):
         save_checkpoint(tmp_path, step, variables(), {}, keep=2)
-    assert [path.name for path in list_checkpoints(tmp_path)] == [
-        "step-00000030.ckpt.h5",
-        "step-00000200.ckpt.h5",
-    ]
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000030.ckpt.h5", "step-00000200.ckpt.h5"]
 
 
 def test_no_folder_is_no_checkpoints(tmp_path):
@@ -94,9 +85,7 @@ while True:
 def test_killed_while_writing_the_newest_is_always_whole(tmp_path):
     rng = np.random.default_rng(0)
     for _ in range(10):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
-        )
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
         writer.stdout.readline()
         time.sleep(rng.uniform(0.0, 0.05))
         os.kill(writer.pid, signal.SIGKILL)

@@ -66,9 +66,7 @@ def test_losses_have_their_names_and_are_finite(loss, settings):
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(loss, settings, teacher):
     chosen = settings(loss=loss, model_path=teacher[1])
     task = DetectionTask(chosen, tf.distribute.get_strategy())
-    np.testing.assert_array_equal(
-        task.trainer.network.get_weights()[0], teacher[0].get_weights()[0]
-    )
+    np.testing.assert_array_equal(task.trainer.network.get_weights()[0], teacher[0].get_weights()[0])
     assert max(losses_of(task).values()) < 1e-6
     weights = task.trainer.trainable_variables
     assert len(weights) == len(task.trainer.network.trainable_variables)  # the teacher's are fixed

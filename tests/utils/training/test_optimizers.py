@@ -31,9 +31,7 @@ def test_unknown_name_lists_the_choices():
 
 def test_nesterov_momentum_by_hand():
     # v = 0.9 v - 0.1 g; w += 0.9 v - 0.1 g.
-    np.testing.assert_allclose(
-        run(build_optimizer("sgd", 0.1), [1.0, 1.0]), [0.81, 0.539], rtol=1e-5
-    )
+    np.testing.assert_allclose(run(build_optimizer("sgd", 0.1), [1.0, 1.0]), [0.81, 0.539], rtol=1e-5)
     plain = build_optimizer("sgd", 0.1, momentum=0.0)
     np.testing.assert_allclose(run(plain, [1.0, 1.0]), [0.9, 0.8], rtol=1e-6)
 
@@ -43,9 +41,7 @@ def test_rmsprop_as_facenet_in_tensorflow():
     first = 0.1 * 2 / np.sqrt(0.4 + 1)
     second = 0.9 * first + 0.1 * 2 / np.sqrt(0.76 + 1)
     expected = [1 - first, 1 - first - second]
-    np.testing.assert_allclose(
-        run(build_optimizer("rmsprop", 0.1), [2.0, 2.0]), expected, rtol=1e-6
-    )
+    np.testing.assert_allclose(run(build_optimizer("rmsprop", 0.1), [2.0, 2.0]), expected, rtol=1e-6)
 
 
 def test_adagrad_starts_at_a_tenth():

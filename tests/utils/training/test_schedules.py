@@ -26,9 +26,7 @@ def test_warmup_cosine_is_the_formula(warmup, share):
 
 def test_staircase_is_the_formula():
     expected = 0.05 * 0.01 ** (np.arange(STEPS) // 100 / 9)
-    np.testing.assert_allclose(
-        rates(schedules.staircase(0.05, 1000, 0.01)), expected, rtol=0, atol=3e-7 * 0.05
-    )
+    np.testing.assert_allclose(rates(schedules.staircase(0.05, 1000, 0.01)), expected, rtol=0, atol=3e-7 * 0.05)
 
 
 def test_piecewise_constant_is_the_formula():
@@ -115,9 +113,7 @@ def write(tmp_path):
 
 
 def test_read_schedule_file(write):
-    path = write(
-        "# Learning rate schedule\n\n0:  0.05\n60: 5e-3   # slower\n\n 80 : 0.0005\n91: -1\n"
-    )
+    path = write("# Learning rate schedule\n\n0:  0.05\n60: 5e-3   # slower\n\n 80 : 0.0005\n91: -1\n")
     milestones = schedules.read_schedule_file(path)
     assert milestones == [(0, 0.05), (60, 0.005), (80, 0.0005), (91, schedules.STOP)]
     assert schedules.last_epoch(milestones) == 91

@@ -65,6 +65,4 @@ def test_a_new_optimizer_does_not_make_the_average_young_again():
     before = trainer.averages[0].numpy().item()
     trainer.train_function(iter(tf.data.Dataset.from_tensors(BATCH)))
     kept = 31 / 41
-    np.testing.assert_allclose(
-        trainer.averages[0].numpy().item(), kept * before + (1 - kept) * 5, rtol=1e-5
-    )
+    np.testing.assert_allclose(trainer.averages[0].numpy().item(), kept * before + (1 - kept) * 5, rtol=1e-5)

@@ -15,9 +15,7 @@ NOTHING = {"output": None, "csv_path": None, "preview_port": None, "source": "0"
 FILM = SimpleNamespace(name="film", fps=25.0)
 
 
-@pytest.mark.parametrize(
-    ("name", "colour"), [("Ann", GREEN), (UNKNOWN, RED), (None, (120, 120, 120))]
-)
+@pytest.mark.parametrize(("name", "colour"), [("Ann", GREEN), (UNKNOWN, RED), (None, (120, 120, 120))])
 def test_the_colour_of_a_box_says_who_is_known(name, colour):
     points = np.full((5, 2), 70.0)
     face = SeenFace(1, name, 0.5, np.array([40, 40, 100, 100]), points, 0.9)

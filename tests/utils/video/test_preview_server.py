@@ -90,16 +90,12 @@ def test_a_stream_ends_with_the_video():
 
 
 def test_pictures_are_compressed_only_for_somebody(preview, monkeypatch):
-    monkeypatch.setattr(
-        "utils.video.preview_server.cv2.imencode", lambda *_: pytest.fail("compressed")
-    )
+    monkeypatch.setattr("utils.video.preview_server.cv2.imencode", lambda *_: pytest.fail("compressed"))
     for level in range(5):
         preview.show(picture(level))
 
 
-@pytest.mark.parametrize(
-    "host, status", [("localhost:1", 200), ("127.0.0.1", 200), ("faces.example:80", 403)]
-)
+@pytest.mark.parametrize("host, status", [("localhost:1", 200), ("127.0.0.1", 200), ("faces.example:80", 403)])
 def test_other_names_are_refused(preview, host, status):
     assert get(preview, "/", Host=host).status == status
 

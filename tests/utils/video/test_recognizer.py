@@ -4,13 +4,7 @@ import pytest
 from utils.faces.alignment import ARCFACE_TEMPLATE
 from utils.faces.detections import Detections
 from utils.gallery.index import UNKNOWN, Identity
-from utils.video.recognizer import (
-    Recognition,
-    VideoRecognizer,
-    appearance,
-    detect_within,
-    embed_within,
-)
+from utils.video.recognizer import Recognition, VideoRecognizer, appearance, detect_within, embed_within
 
 RNG = np.random.default_rng(0)
 FACE = np.kron(RNG.integers(40, 200, (8, 8, 3)), np.ones((14, 14, 1))).astype(np.uint8)
@@ -23,9 +17,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (120, 200, 3)).astype(np.uint8
 def faces(*lefts, size=40):
     boxes = [[x, 40, x + size, 40 + size] for x in lefts]
     points = [POINTS * size / 40 + [x, 40] for x in lefts]
-    return Detections(
-        np.reshape(boxes, (-1, 4)), np.full(len(lefts), 0.9), np.reshape(points, (-1, 5, 2))
-    )
+    return Detections(np.reshape(boxes, (-1, 4)), np.full(len(lefts), 0.9), np.reshape(points, (-1, 5, 2)))
 
 
 class World:
@@ -82,11 +74,7 @@ def test_another_face_in_the_same_place_is_another_track():
     world.run(3)
     world.embed = None
     other = np.random.default_rng(1).integers(0, 255, IMAGE.shape).astype(np.uint8)
-    recognition = Recognition(
-        lambda image, points: np.float32([[0, 1]]),
-        lambda e: [Identity("Bob", 0.4, "Bob")],
-        1.1,
-    )
+    recognition = Recognition(lambda image, points: np.float32([[0, 1]]), lambda e: [Identity("Bob", 0.4, "Bob")], 1.1)
     world.recognizer._recognition = recognition
     shown = world.run(4, other, start=0.12)
     assert [(f[0].track, f[0].name) for f in shown] == [(1, "Ann")] * 2 + [(2, "Bob")] * 2
@@ -115,9 +103,7 @@ def test_a_box_that_was_seen_once_is_not_shown_longer():
 
 
 @pytest.mark.parametrize(
-    "seen",
-    [faces(100, size=16), faces(-15), faces(175)],
-    ids=["too small", "cut off on the left", "on the right"],
+    "seen", [faces(100, size=16), faces(-15), faces(175)], ids=["too small", "cut off on the left", "on the right"]
 )
 def test_faces_that_cannot_be_recognised_have_no_name(seen):
     world = World()

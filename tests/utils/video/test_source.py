@@ -198,10 +198,7 @@ def test_a_stream_that_breaks_is_taken_up_again():
     try:
         take(video, 2)
         address = server.address
-        assert said == [
-            f"{address}: no picture any more; trying to get it back",
-            f"{address}: the picture is back",
-        ]
+        assert said == [f"{address}: no picture any more; trying to get it back", f"{address}: the picture is back"]
     finally:
         video.close()
         server.close()
@@ -230,9 +227,7 @@ def rtsp_camera(port):
     """Starts tests/rtsp_server.py with the Python that has GStreamer; None if there is none."""
     command = ["/usr/bin/python3", str(SERVER), str(port)]
     try:
-        server = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     except FileNotFoundError:
         return None
     if server.stdout.readline() == "listening\n":

@@ -4,13 +4,7 @@ from utils.weights.cards import card_path, differences, model_identity, read_car
 
 
 @pytest.mark.parametrize(
-    "weights, card",
-    [
-        ("a/x.weights.h5", "x.json"),
-        ("x.pth", "x.pth.json"),
-        ("x.y.h5", "x.y.h5.json"),
-        ("x", "x.json"),
-    ],
+    "weights, card", [("a/x.weights.h5", "x.json"), ("x.pth", "x.pth.json"), ("x.y.h5", "x.y.h5.json"), ("x", "x.json")]
 )
 def test_the_card_lies_beside_the_weights(weights, card):
     assert card_path(weights).name == card
@@ -72,15 +66,10 @@ def test_what_decides(settings, tmp_path, key, value, same):
 def test_without_a_detector_the_fit_of_the_crop_decides(settings):
     settings = {**settings, "detector": None, "detector_model_path": None}
     other = model_identity(**{**settings, "letterbox_image": False})
-    assert differences(model_identity(**settings), other) == (
-        "letterbox_image True there, False here"
-    )
+    assert differences(model_identity(**settings), other) == ("letterbox_image True there, False here")
 
 
 def test_differences():
     assert differences({"a": 1, "b": [2]}, {"b": [2], "a": 1}) == ""
     text = differences({"weights": "0123456789abcdef0123456789", "b": 1}, {"weights": "f", "c": 2})
-    assert text == (
-        "weights 0123456789ab.. there, f here; b 1 there, not stated here; "
-        "c not stated there, 2 here"
-    )
+    assert text == ("weights 0123456789ab.. there, f here; b 1 there, not stated here; c not stated there, 2 here")

@@ -23,9 +23,7 @@ def small(**settings):
     return facenet((64, 64, 3), backbone="arcface_mobilefacenet", **settings)
 
 
-@pytest.mark.parametrize(
-    "file", ["retinaface_mobilenet025_tf2.h5", "retinaface_mobilenet025_keras.h5"]
-)
+@pytest.mark.parametrize("file", ["retinaface_mobilenet025_tf2.h5", "retinaface_mobilenet025_keras.h5"])
 def test_published_detectors_load_whole_also_as_third_model(file):
     path = need(f"weights/{file}")
     reports, outputs = [], []
@@ -84,11 +82,7 @@ def test_tensorflow1_checkpoint_loads_whole(tmp_path):
     extra = {"global_step": np.int64(3), "InceptionResnetV1/Bottleneck/weights/Adam": np.zeros(2)}
     write_checkpoint(tmp_path / "model-1.ckpt-3", arrays | extra)
     source = read_weight_file(tmp_path / "model-1.ckpt-3.index")
-    assert source.build_settings() == {
-        "symmetric": False,
-        "embedding_size": 512,
-        "normalization": "fixed",
-    }
+    assert source.build_settings() == {"symmetric": False, "embedding_size": 512, "normalization": "fixed"}
     model = facenet(backbone="inception_resnetv1", embedding_size=512)
     report = load_weights(model, source)
     assert len(report.loaded) == len(names) == 490
@@ -99,10 +93,7 @@ def test_tensorflow1_checkpoint_loads_whole(tmp_path):
 
 
 def test_tf1_names():
-    assert (
-        tf1_names.layer_name("Block8/Branch_0/Conv2d_1x1", True)
-        == "Block8_6_Branch_0_Conv2d_1x1_BatchNorm"
-    )
+    assert tf1_names.layer_name("Block8/Branch_0/Conv2d_1x1", True) == "Block8_6_Branch_0_Conv2d_1x1_BatchNorm"
     assert tf1_names.layer_name("Repeat/block35_2/Conv2d_1x1", None) == "Block35_2_Conv2d_1x1"
 
 
@@ -146,9 +137,7 @@ def test_truncated_file_is_one_clear_line(tmp_path, cut):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello world", b"PK\x03\x04junk", b"\x80\x02junk", b"\x89HDF\r\n\x1a\n"]
-)
+@pytest.mark.parametrize("content", [b"hello world", b"PK\x03\x04junk", b"\x80\x02junk", b"\x89HDF\r\n\x1a\n"])
 def test_what_is_no_weight_file_is_one_clear_line(tmp_path, content):
     path = tmp_path / "net.pth"
     path.write_bytes(content)

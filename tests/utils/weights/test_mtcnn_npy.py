@@ -24,8 +24,7 @@ def save(path, content):
 @pytest.fixture
 def det(tmp_path):
     layers = {
-        name: {key: np.asarray(value, np.float32) for key, value in weights.items()}
-        for name, weights in LAYERS.items()
+        name: {key: np.asarray(value, np.float32) for key, value in weights.items()} for name, weights in LAYERS.items()
     }
     return save(tmp_path / "det.npy", layers)
 

@@ -64,9 +64,7 @@ def conv_key(name, channels_in, channels_out, height, width, groups=1):
 
 def embedding_keys(dense):
     return (
-        norm_keys("bn2", 512)
-        | {f"{dense}.weight": (512, 25088), f"{dense}.bias": (512,)}
-        | norm_keys("features", 512)
+        norm_keys("bn2", 512) | {f"{dense}.weight": (512, 25088), f"{dense}.bias": (512,)} | norm_keys("features", 512)
     )
 
 
@@ -176,9 +174,7 @@ def test_same_embedding_as_pytorch(loaded):
         pytest.skip("tests/nets/test_published.py compares it with recorded outputs")
     size = model.input_shape[1]
     images = np.random.default_rng(7).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
-    tensors = {
-        k.removeprefix("arcface."): torch.from_numpy(np.asarray(v)) for k, v in state.items()
-    }
+    tensors = {k.removeprefix("arcface."): torch.from_numpy(np.asarray(v)) for k, v in state.items()}
     with torch.inference_mode():
         expected = FORWARD[name](torch.from_numpy(images.transpose(0, 3, 1, 2)), tensors)
         expected = torch.nn.functional.normalize(expected).numpy()
@@ -225,9 +221,7 @@ def iresnet_forward(x, state):
     for stage, (_, _, blocks) in enumerate(IRESNET_STAGES, start=1):
         for i in range(blocks):
             name, stride = f"layer{stage}.{i}", 2 if i == 0 else 1
-            y = conv2d(
-                _norm(x, state, f"{name}.bn1", 1e-5), state[f"{name}.conv1.weight"], padding=1
-            )
+            y = conv2d(_norm(x, state, f"{name}.bn1", 1e-5), state[f"{name}.conv1.weight"], padding=1)
             y = prelu(_norm(y, state, f"{name}.bn2", 1e-5), state[f"{name}.prelu.weight"])
             y = conv2d(y, state[f"{name}.conv2.weight"], stride=stride, padding=1)
             y = _norm(y, state, f"{name}.bn3", 1e-5)

@@ -74,11 +74,7 @@ def test_network_of_every_published_keras_file(spec, network):
             ("Conv2d_1a_3x3", "Bottleneck_BatchNorm"),
             {"symmetric": True, "embedding_size": 7, "normalization": "fixed"},
         ),
-        (
-            "keras2",
-            ("Conv2d_1a_3x3", "Bottleneck_BatchNorm"),
-            {"symmetric": False, "embedding_size": 7},
-        ),
+        ("keras2", ("Conv2d_1a_3x3", "Bottleneck_BatchNorm"), {"symmetric": False, "embedding_size": 7}),
         ("keras2", ("C3_reduced",), {"symmetric": False}),
     ],
 )
@@ -97,11 +93,7 @@ def test_info_of_our_own_files_comes_first():
     [
         ("fc", None, "x: cannot tell which network these weights are of; set backbone"),
         ("C3_reduced", None, "x: the file holds retinaface_mobilenet weights, not those of"),
-        (
-            "embedding",
-            "mobilenet",
-            "x: the file holds arcface_mobilefacenet weights, not mobilenet",
-        ),
+        ("embedding", "mobilenet", "x: the file holds arcface_mobilefacenet weights, not mobilenet"),
     ],
 )
 def test_weights_of_no_fitting_network_are_named(layers, given, message):
@@ -215,9 +207,7 @@ class TestTorch:
         assert source.ignored == ("arcface.last_bn.num_batches_tracked",)
         assert source.build_settings() == {"symmetric": True, "embedding_size": 6}
         kernel = state["arcface.conv_23.conv.conv.weight"].numpy()
-        np.testing.assert_array_equal(
-            source.layers["conv_23_expand"][0][0, 0], kernel[:, :, 0, 0].T
-        )
+        np.testing.assert_array_equal(source.layers["conv_23_expand"][0][0, 0], kernel[:, :, 0, 0].T)
         assert source.layers["conv_23_expand_prelu"][0].shape == (1, 1, 8)
         gamma, beta, mean, variance = source.layers["embedding"]
         np.testing.assert_array_equal(gamma, state["arcface.last_bn.weight"])
