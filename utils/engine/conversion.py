@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def convert(model: "keras.Model") -> bytes:
     spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32, name="image")
 
     @tf.function(input_signature=[spec], autograph=False)
-    def forward(images):
+    def forward(images: tf.Tensor) -> Any:
         constants = [[tf.constant(value) for value in group] for group in values]
         outputs, _ = model.stateless_call(*constants, images, training=False)
         if not isinstance(outputs, dict):
@@ -60,14 +60,14 @@ def _with_stock_prelu(model: "keras.Model") -> "keras.Model":
 
     from nets.layers import PReLU
 
-    def has_prelu(layer):
+    def has_prelu(layer: Any) -> bool:
         inner = layer.layers if isinstance(layer, keras.Model) else []
         return isinstance(layer, PReLU) or any(map(has_prelu, inner))
 
     if not has_prelu(model):
         return model
 
-    def stock(layer):
+    def stock(layer: Any) -> Any:
         if isinstance(layer, PReLU):
             return keras.layers.PReLU(shared_axes=layer.shared_axes, name=layer.name)
         return type(layer).from_config(layer.get_config())

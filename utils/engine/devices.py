@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from glob import glob
 from importlib import metadata
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from typing import Any
 _GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
-def choose_strategy(train_gpu=None):
+def choose_strategy(train_gpu: int | Sequence[int] | None = None) -> Any:
     """Picks the GPUs and the TensorFlow strategy that uses them.
 
     Memory grows as needed instead of being taken whole. Must be called before TensorFlow has used
@@ -49,7 +50,7 @@ def choose_strategy(train_gpu=None):
     return tf.distribute.get_strategy()
 
 
-def worker_shard():
+def worker_shard() -> tuple[int, int]:
     """Returns (number of this worker from 0, number of workers); (0, 1) without TF_CONFIG."""
     import tensorflow as tf
 
@@ -122,7 +123,7 @@ def device_name() -> str:
 
 
 @contextlib.contextmanager
-def _silent_stderr():
+def _silent_stderr() -> Iterator[None]:
     """Sends what native code prints to stderr nowhere, unless FACES_DEBUG is set."""
     if os.environ.get("FACES_DEBUG", "0") != "0":
         yield
@@ -138,6 +139,6 @@ def _silent_stderr():
         os.close(nowhere)
 
 
-def cores():
+def cores() -> int:
     """Returns how many cores there are."""
     return os.cpu_count() or 1

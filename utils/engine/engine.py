@@ -171,11 +171,11 @@ def _keras_runner(model: "keras.Model", pad: bool) -> Callable:
     spec = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
 
     @tf.function(input_signature=[spec], autograph=False)
-    def forward(images):
+    def forward(images: tf.Tensor) -> list[tf.Tensor]:
         outputs = keras.tree.flatten(model(images, training=False))
         return [tf.cast(output, tf.float32) for output in outputs]
 
-    def run(batch):
+    def run(batch: np.ndarray) -> tuple[np.ndarray, ...]:
         count = len(batch)
         if pad:  # A GPU searches for its best kernels anew at every batch size.
             extra = (1 << (count - 1).bit_length()) - count

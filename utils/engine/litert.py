@@ -31,6 +31,7 @@ class Interpreters:
         self._source = first.get_input_details()[0]["index"]
         self._targets = [detail["index"] for detail in first.get_output_details()]
         # (H, W) -> (interpreter, shape of its input), the least recently used first.
+        self._kept: collections.OrderedDict[Any, tuple[Any, tuple[int, ...] | None]]
         self._kept = collections.OrderedDict({None: (first, None)})
 
     def __call__(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -48,7 +49,7 @@ class Interpreters:
             self._kept[size] = interpreter, batch.shape  # Not reached if the run fails.
             return tuple(interpreter.get_tensor(target) for target in self._targets)
 
-    def _take(self, size: tuple[int, int]) -> tuple[Any, tuple[int, ...] | None]:
+    def _take(self, size: tuple[int, ...]) -> tuple[Any, tuple[int, ...] | None]:
         if size in self._kept:
             return self._kept.pop(size)
         if len(self._kept) < self._limit:

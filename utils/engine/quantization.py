@@ -10,6 +10,8 @@ Its full-integer mode needs calibration images and has no fast PReLU.
 """
 
 import collections
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +71,7 @@ def round_to_int8(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(rounded, -_LEVELS, _LEVELS).astype(np.int8), scales
 
 
-def _large_constants(model, graph, schema):
+def _large_constants(model: Any, graph: Any, schema: Any) -> Iterator[tuple[int, Any, np.ndarray]]:
     """Yields (index, tensor, values) of the float32 constants with a buffer of their own."""
     owners = collections.Counter(t.buffer for g in model.subgraphs for t in g.tensors)
     for index, tensor in enumerate(graph.tensors):
@@ -79,7 +81,7 @@ def _large_constants(model, graph, schema):
             yield index, tensor, np.frombuffer(data.tobytes(), "<f4").reshape(tensor.shape)
 
 
-def _to_int8(model, graph, schema):
+def _to_int8(model: Any, graph: Any, schema: Any) -> None:
     uses = collections.defaultdict(list)  # tensor -> (operator, place among its inputs)
     for operator in graph.operators:
         for place, index in enumerate(operator.inputs):
@@ -102,7 +104,7 @@ def _to_int8(model, graph, schema):
                 operator.builtinOptions.asymmetricQuantizeInputs = True
 
 
-def _halve(model, graph, schema):
+def _halve(model: Any, graph: Any, schema: Any) -> None:
     """Stores constants as float16, each with an operator that LiteRT runs once, on loading."""
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DEQUANTIZE
@@ -119,7 +121,8 @@ def _halve(model, graph, schema):
         tensor.buffer = 0  # the empty one: the value is computed
         operator = schema.OperatorT()
         operator.opcodeIndex = len(model.operatorCodes) - 1
-        operator.inputs, operator.outputs = np.int32([len(graph.tensors)]), np.int32([index])
+        operator.inputs = np.array([len(graph.tensors)], np.int32)
+        operator.outputs = np.array([index], np.int32)
         graph.tensors.append(half)
         operators.append(operator)
     graph.operators[:0] = operators
