@@ -5,13 +5,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Stopwatch:
     """Adds up the time of named stages; several threads may share it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         """Starts the total."""
         self._start = time.perf_counter()
         self._stages: dict[str, list] = {}  # name -> [seconds, items, unit]
@@ -33,10 +36,10 @@ class Stopwatch:
                 entry[0] += seconds
                 entry[1] += items
 
-    def timed(self, name: str, function: Callable[[list], object]) -> Callable[[list], object]:
-        """Returns a function of a list whose calls count to a stage, an item an element."""
+    def timed(self, name: str, function: Callable[[list[_Item]], _Result]) -> Callable[[list[_Item]], _Result]:
+        """Returns the function of a list with its calls counted to a stage, one item for each element."""
 
-        def run(items: list):
+        def run(items: list[_Item]) -> _Result:
             with self.stage(name, len(items)):
                 return function(items)
 

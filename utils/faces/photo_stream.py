@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from utils.faces.choice import central_face
-from utils.faces.detections import Detections
 from utils.images.image_files import ImageError, read_image
 
 
@@ -35,17 +34,18 @@ class Photo:
         source: where it came from, as given: a path, an index.
         image: (H, W, 3) uint8 RGB; None if it cannot be read.
         error: why it cannot be read, else empty.
-        faces: all faces found; None before detection.
+        faces: `Detections` of all faces found; None before detection.
         crop: the face that was chosen, as the recognition network wants it; None if there is none.
         embedding: (D,) float32 of the crop.
     """
 
     source: Any
-    image: np.ndarray | None = None
+    # Any, not `| None`: a stage relies on what the stages before it have filled in, which no type tells.
+    image: Any = None
     error: str = ""
-    faces: Detections | None = None
-    crop: np.ndarray | None = None
-    embedding: np.ndarray | None = None
+    faces: Any = None
+    crop: Any = None
+    embedding: Any = None
 
 
 Stage = Callable[[list[Photo]], None]
@@ -130,7 +130,7 @@ def cut_faces(photos: list[Photo], align: Callable, choose: Callable | None = No
     """
     choose = choose or central_face
     for photo in photos:
-        if photo.faces and photo.image is not None:
+        if photo.faces:
             index = choose(photo.faces, photo.image.shape[:2])
             photo.crop = align(photo.image, photo.faces.landmarks[index])
 
