@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from nets import BACKBONE_NAMES
 from nets.normalization import NORMALIZATIONS, normalize
 from utils.engine.engine import compile_engine
 from utils.faces.alignment import align
@@ -18,7 +19,7 @@ from utils.images.placement import letterbox, resize
 from utils.settings.settings import override
 from utils.weights.cards import model_identity, read_card
 from utils.weights.location import locate
-from utils.weights.networks import recognizer
+from utils.weights.networks import named_backbone, recognizer
 
 if TYPE_CHECKING:
     import keras
@@ -96,7 +97,7 @@ class Facenet:
         self._source = recognizer(self.model_path, settings["backbone"], settings["input_shape"])
         self._network = compile_engine(self._source, self.engine, precision=self.precision)
         facts = self._network.facts
-        self.backbone: str = facts["backbone"]
+        self.backbone = named_backbone(self._source, facts, settings["backbone"])
         self.input_shape: tuple[int, int, int] = tuple(facts["shape"][1:])
         self.normalization: str = settings["normalization"] or facts["normalization"]
         self._embedding_size: int = facts["embedding_size"]
@@ -323,6 +324,8 @@ def _detector_class(name: str | None) -> Any:
 
 def _check(settings: Mapping[str, Any]) -> None:
     """Raises ValueError on a value that is not allowed."""
+    if settings["backbone"] not in (None, *BACKBONE_NAMES):
+        raise ValueError(f"backbone {settings['backbone']!r} is not one of {', '.join(BACKBONE_NAMES)}")
     if settings["detector"] not in DETECTORS:
         raise ValueError(f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none")
     if settings["batch_size"] < 1:

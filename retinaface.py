@@ -17,7 +17,7 @@ from utils.images.placement import Letterbox, fit_within, letterbox, pad_to_mult
 from utils.pictures.drawing import draw_detections
 from utils.settings.settings import override
 from utils.weights.location import locate
-from utils.weights.networks import DETECTORS, retinaface
+from utils.weights.networks import DETECTORS, named_backbone, retinaface
 
 if TYPE_CHECKING:
     import keras
@@ -79,7 +79,7 @@ class Retinaface:
         self.precision: str = settings["precision"]
         self._source = retinaface(self.model_path, settings["backbone"])
         self._network = compile_engine(self._source, self.engine, precision=self.precision)
-        self.backbone: str = self._network.facts["backbone"]
+        self.backbone = named_backbone(self._source, self._network.facts, settings["backbone"])
         self.cfg = DETECTORS[self.backbone]
 
     @property

@@ -1,5 +1,6 @@
 import pytest
 
+from nets import BACKBONE_NAMES
 from nets.backbones import BACKBONES, HEAD_LAYERS, find_backbone
 from nets.facenet import facenet
 from nets.normalization import NORMALIZATIONS
@@ -51,3 +52,7 @@ def test_head_and_signature_name_layers_of_the_network(name):
 def test_detectors_are_told_by_their_layers(name, cfg):
     layers = {layer.name: [] for layer in RetinaFace(cfg).layers}
     assert WeightFile("x", "keras2", layers).network() == f"retinaface_{name}"
+
+
+def test_names_are_known_without_keras():
+    assert tuple(BACKBONES) == BACKBONE_NAMES

@@ -16,9 +16,6 @@ from utils.files.digests import digest
 if TYPE_CHECKING:
     import keras
 
-# What the name of a compiled network that lies beside its weights ends with.
-ENDINGS = {"float32": ".tflite", "float16": ".float16.tflite", "int8": ".int8.tflite"}
-
 _log = logging.getLogger(__name__)
 
 
@@ -42,19 +39,19 @@ class Network:
     Several threads may share it.
     """
 
-    def __init__(self, title: str, name: str, build: Callable[[], Built], beside: Path | None = None):
+    def __init__(self, title: str, name: str, build: Callable[[], Built], beside: Mapping[str, Path] | None = None):
         """Takes the way to the network.
 
         Args:
             title: what to call the network in a message.
             name: equal only for networks that compute the same: of weights, settings and code.
             build: builds it and loads its weights.
-            beside: path without ending of compiled forms that may come along with the weights.
+            beside: precision -> where a compiled form may lie that comes along with the weights.
         """
         self.title = title
         self.name = name
         self._build = build
-        self._beside = beside
+        self._beside = beside or {}
         self._built: Built | None = None
         self._found: dict[str, Compiled] = {}
         self._lock = threading.RLock()
@@ -103,8 +100,8 @@ class Network:
         if precision not in self._found:
             name = self._name(precision)
             places = [cached_path(name)]
-            if self._beside is not None:
-                places.insert(0, Path(f"{self._beside}{ENDINGS[precision]}"))
+            if precision in self._beside:
+                places.insert(0, self._beside[precision])
             found = next(filter(None, (read_compiled(place, name) for place in places)), None)
             if found is None:
                 return None

@@ -2,15 +2,20 @@
 
 python -m utils.weights inspect FILE
 python -m utils.weights convert SRC DST.weights.h5
+python -m utils.weights compile FILE [--precision int8]
 python -m utils.weights download NAME [--folder model_data]
 """
 
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
+from utils.engine.compiled import write_compiled
+from utils.engine.quantization import PRECISIONS
 from utils.weights.loading import LoadReport, build_network, save_weights
 from utils.weights.location import SHIPPED
+from utils.weights.networks import beside, recognizer, retinaface
 from utils.weights.weight_files import read_weight_file
 
 
@@ -37,6 +42,17 @@ def convert(source_path: str | os.PathLike, target_path: str | os.PathLike) -> L
     return report
 
 
+def compile_beside(path: str, precision: str = "float32") -> Path:
+    """Writes the compiled form of a weight file beside it, where the wrappers find it; returns its path.
+
+    Machines without TensorFlow then run these weights.
+    """
+    build = retinaface if (read_weight_file(path).network() or "").startswith("retinaface") else recognizer
+    target = beside(path, precision)
+    write_compiled(target, build(path).compiled(precision))
+    return target
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line and prints the outcome."""
     parser = argparse.ArgumentParser(prog="python -m utils.weights", description=__doc__)
@@ -46,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = commands.add_parser("convert", help="rewrite any weight file as .weights.h5")
     command.add_argument("source")
     command.add_argument("target")
+    command = commands.add_parser("compile", help="write beside a weight file what runs without TensorFlow")
+    command.add_argument("file")
+    command.add_argument("--precision", choices=PRECISIONS, default="float32")
     command = commands.add_parser("download", help="fetch a published weight file")
     command.add_argument("name", help="'list' shows the names")
     command.add_argument("--folder", default=str(SHIPPED))
@@ -54,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(inspect(arguments.file))
     elif arguments.command == "convert":
         print(f"{arguments.target}: {convert(arguments.source, arguments.target)}")
+    elif arguments.command == "compile":
+        print(compile_beside(arguments.file, arguments.precision))
     else:
         from utils.weights import downloads
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nets import GRAPH_VERSION
 from utils.config import cfg_mnet, cfg_re50
 from utils.engine.network import Built, Network
+from utils.engine.quantization import PRECISIONS
 from utils.files.digests import digest, weights_digest
 from utils.weights.cards import card_path
 from utils.weights.loading import load_weights
@@ -38,11 +39,9 @@ def recognizer(path: str, backbone: str | None = None, input_shape: Sequence[int
     """
 
     def build() -> Built:
-        from nets.backbones import BACKBONES, find_backbone
+        from nets.backbones import BACKBONES
         from nets.facenet import facenet
 
-        if backbone is not None:
-            find_backbone(backbone)
         weights = read_weight_file(path)
         name = weights.network_among(BACKBONES, backbone)
         fitting, spec = weights.build_settings(), BACKBONES[name]
@@ -58,7 +57,29 @@ def recognizer(path: str, backbone: str | None = None, input_shape: Sequence[int
         return Built(model, facts, report)
 
     shape = None if input_shape is None else [int(side) for side in input_shape]
-    return _network(path, {"backbone": backbone, "input_shape": shape}, build)
+    return _network(path, {"input_shape": shape}, build)
+
+
+def beside(path: str | os.PathLike, precision: str = "float32") -> Path:
+    """Returns where a compiled form may lie beside weights: x.tflite or x.int8.tflite for x.weights.h5."""
+    bits = "" if precision == "float32" else f".{precision}"
+    return card_path(path).with_suffix(f"{bits}.tflite")
+
+
+def named_backbone(network: Network, facts: Mapping[str, Any], given: str | None) -> str:
+    """Returns the backbone of a network.
+
+    Args:
+        network: of this module.
+        facts: those of its compiled form.
+        given: what the user calls it; None takes what the weights are of.
+
+    Raises:
+        ValueError: the weights are of another one.
+    """
+    if given not in (None, facts["backbone"]):
+        raise ValueError(f"{network.title}: the file holds {facts['backbone']} weights, not {given}")
+    return facts["backbone"]
 
 
 def retinaface(path: str, backbone: str | None = None) -> Network:
@@ -82,7 +103,7 @@ def retinaface(path: str, backbone: str | None = None) -> Network:
         model = RetinaFace(DETECTORS[name])
         return Built(model, {"backbone": name}, load_weights(model, weights))
 
-    return _network(path, {"retinaface": backbone}, build)
+    return _network(path, {}, build)
 
 
 def mtcnn(folder: str) -> tuple[Network, Network, Network]:
@@ -99,7 +120,7 @@ def mtcnn(folder: str) -> tuple[Network, Network, Network]:
             "folder, or get them with: python -m utils.weights download mtcnn"
         )
     first, second, third = (
-        _network(path, {"mtcnn": name}, _mtcnn_builder(path, name))
+        _network(path, {}, _mtcnn_builder(path, name))
         for path, name in zip(paths, ("pnet", "rnet", "onet"), strict=True)
     )
     return first, second, third
@@ -118,4 +139,6 @@ def _mtcnn_builder(path: Path, name: str) -> Callable[[], Built]:
 def _network(path: str | os.PathLike, settings: Mapping[str, Any], build: Callable[[], Built]) -> Network:
     """Names a network by the content of its weights, the settings that shape it, and the version of the graphs."""
     named = json.dumps([GRAPH_VERSION, weights_digest(path), settings], sort_keys=True)
-    return Network(Path(path).name, digest(named.encode()).hex(), build, card_path(path).with_suffix(""))
+    return Network(
+        Path(path).name, digest(named.encode()).hex(), build, {kind: beside(path, kind) for kind in PRECISIONS}
+    )

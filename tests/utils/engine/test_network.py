@@ -120,7 +120,7 @@ def test_form_beside_the_weights_needs_no_keras(tmp_path, cache, precision):
     write_compiled(tmp_path / "small.tflite", whole.compiled())
     for path in cache.iterdir():
         path.unlink()
-    found = Network("small", whole.name, unbuildable, tmp_path / "small")
+    found = Network("small", whole.name, unbuildable, {"float32": tmp_path / "small.tflite"})
     found.prepare(precision)
     assert found.compiled(precision).facts["shape"] == [None, None, None, 3]
     assert len(list(cache.iterdir())) == (precision == "int8")
@@ -130,7 +130,7 @@ def test_form_of_other_weights_is_passed_over(tmp_path, conversions):
     write_compiled(tmp_path / "small.tflite", source(network(5)).compiled())
     model = network()
     own = source(model)
-    own._beside = tmp_path / "small"
+    own._beside = {"float32": tmp_path / "small.tflite"}
     own.compiled()
     assert conversions == ["network", "network"]
 
