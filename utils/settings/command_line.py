@@ -26,6 +26,8 @@ from typing import Any, NamedTuple, NoReturn
 from utils.settings.settings import Choices, Ranges, check, show_choices, show_range, unknown
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+# What is imported under another name than it is installed by
+_PACKAGES = {"sklearn": "scikit-learn", "keras": "tensorflow"}
 _METAVARS = {bool: "[yes|no]", int: "N", float: "X", str: "TEXT", list: "A,B,..", tuple: "A,B,.."}
 
 
@@ -175,6 +177,9 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, ModuleNotFoundError) and error.name and str(error).startswith("No module named"):
+        package = error.name.partition(".")[0]
+        return f"this needs a package that is not installed: pip install {_PACKAGES.get(package, package)}"
     return str(error) or type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 from itertools import count
 
+import lap
 import numpy as np
 
 from utils.faces.boxes import center_size, corners, iou
@@ -121,12 +122,10 @@ class Tracker:
 
     def _pairs(self, faces: Detections) -> list[tuple[int, int]]:
         """Returns for each face that continues a track the indices of both."""
-        from scipy.optimize import linear_sum_assignment
-
         if not len(faces) or not self.tracks:
             return []
         overlaps = iou(faces.boxes, np.stack([track.box for track in self.tracks]))
         # An overlap below the limit must not count, or it could break up a better pair.
         worth = np.where(overlaps >= self._least_iou, overlaps, 0)
-        rows, columns = linear_sum_assignment(worth, maximize=True)
-        return [(r, c) for r, c in zip(rows, columns, strict=True) if worth[r, c] > 0]
+        _, columns, _ = lap.lapjv(1 - worth, extend_cost=True)  # of each face; -1 where faces outnumber tracks
+        return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and worth[r, c] > 0]

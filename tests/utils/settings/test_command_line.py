@@ -300,3 +300,16 @@ def test_run_shows_the_traceback_when_debugging(monkeypatch, switch):
     monkeypatch.setenv("FACES_DEBUG", "1" if switch == "FACES_DEBUG" else "0")
     with pytest.raises(ValueError, match="wrong"):
         run(raises(ValueError("wrong")))
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("sklearn.svm", "scikit-learn"), ("keras", "tensorflow"), ("scipy.io", "scipy")]
+)
+def test_missing_package_is_named_as_it_is_installed(monkeypatch, capsys, module, package):
+    def main():
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(sys, "argv", ["predict.py"])
+    with pytest.raises(SystemExit):
+        run(main)
+    assert capsys.readouterr().err.rstrip().endswith(f"not installed: pip install {package}")
