@@ -136,7 +136,7 @@ def train(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None"
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
-    check(settings, _choices, _ranges, defaults=_defaults)
+    check(settings, _defaults, _choices, _ranges)
     check_together(settings)
     phases = read_phases(settings["phases"])
     stop = end_of_schedule(settings)

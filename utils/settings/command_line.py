@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from utils.settings.settings import Choices, Ranges, check, show_choices, show_range, unknown
+from utils.settings.settings import Choices, Ranges, Settings, check, show_choices, show_range, unknown
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 # What is imported under another name than it is installed by
@@ -39,27 +39,27 @@ class Comment(NamedTuple):
 
 
 def from_command_line(
-    defaults: Mapping[str, Any],
+    defaults: Settings,
     script_path: str | Path,
-    description: str,
+    description: str | None,
     argv: Sequence[str] | None = None,
     positional: tuple[str, str, str | int | None] | None = None,
     choices: Choices | None = None,
     ranges: Ranges | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Returns the settings of a script: its defaults, overridden by `--key value` arguments.
 
-    `--batch-size 64`, `--batch_size=64` and, for a boolean, a bare `--flip` are understood; a value
-    is parsed by `parse_value`. `--help` prints each key with its comment. A mistake on the command
-    line prints one line and leaves with status 2.
+    `--batch-size 64`, `--batch_size=64` and, for a boolean, a bare `--flip` are understood; a value is parsed by
+    `parse_value`. `--help` prints each key with its comment. A mistake on the command line prints one line and leaves
+    with status 2.
 
     Args:
         defaults: every known setting with its default value; a default fixes the type.
         script_path: the `__file__` of the script, whose `_defaults` comments are the help.
         description: what the script does, a sentence or more.
         argv: the arguments; None takes those of the process.
-        positional: (name, help, nargs as in argparse) of arguments without a key, such as photos.
-            They are returned under `name`. If `name` is a setting, too, they override its default.
+        positional: (name, help, nargs as in argparse) of arguments without a key, such as photos. They are returned
+            under `name`. If `name` is a setting, too, they override its default.
         choices: {key: allowed values}, see `utils.settings.settings.check`.
         ranges: {key: (lowest, highest)}, see there; `--help` shows both behind the comment.
 
@@ -69,29 +69,25 @@ def from_command_line(
     allowed = {key: show_choices(values) for key, values in (choices or {}).items()}
     allowed |= {key: show_range(bounds) for key, bounds in (ranges or {}).items()}
     parser = _parser(defaults, script_path, description, positional, allowed)
-    arguments = sys.argv[1:] if argv is None else argv
     try:
-        given = vars(parser.parse_args(_normalised(arguments, defaults)))
+        given, others = _split(sys.argv[1:] if argv is None else argv, defaults)
     except ValueError as error:
         parser.error(str(error))
-    given.pop("debug")  # `run` reads it from sys.argv.
-    if positional:
-        name, _, nargs = positional
-        values = given.pop("positional", [] if nargs == "*" else None)
-        if values or name not in defaults:
-            given[name] = values
+    values = vars(parser.parse_args(others)).get("positional")
+    if positional and (values or positional[0] not in defaults):
+        given[positional[0]] = values
     settings = {**defaults, **given}
-    check(settings, choices, ranges, defaults=defaults)
+    check(settings, defaults, choices, ranges)
     return settings
 
 
 def parse_value(text: str, default: Any, key: str = "") -> Any:
     """Returns `text` as a value of the type of `default`.
 
-    "none" is None wherever the default is not a boolean. Lists and tuples are comma-separated,
-    with or without brackets, and their items take the type of the default's items. Where the
-    default is None, text that reads as a boolean word, a number or a list of numbers becomes one,
-    unless the key ends in path, dir, file or folder; all other text stays as it is.
+    "none" is None wherever the default is not a boolean. Lists and tuples are comma-separated, with or without
+    brackets, and their items take the type of the default's items. Where the default is None, text that reads as a
+    boolean word, a number or a list of numbers becomes one, unless the key ends in path, dir, file or folder; all
+    other text stays as it is.
 
     Raises:
         ValueError: if the text is no such value.
@@ -120,15 +116,15 @@ def read_comments(script_path: str | Path) -> dict[str, Comment]:
     """
     source = Path(script_path).read_bytes()
     node = _defaults_node(ast.parse(source), script_path)
-    # A `**other` entry has no key; it is kept as None, so that its comment is not taken for the next key's.
-    keys = {
-        (key or value).lineno: getattr(key, "value", None) for key, value in zip(node.keys, node.values, strict=True)
-    }
+    keys = {key.lineno: str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
     tokens = tokenize.tokenize(io.BytesIO(source).readline)
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
 
-    groups, texts, group, above, key = {}, {}, "", [], None
-    for line in range(node.lineno + 1, node.end_lineno + 1):
+    groups: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
+    above: list[str] = []
+    group = key = ""
+    for line in range(node.lineno + 1, (node.end_lineno or 0) + 1):
         if line in keys:
             key = keys[line]
             groups[key], texts[key], above = group, [" ".join(above)], []
@@ -141,16 +137,14 @@ def read_comments(script_path: str | Path) -> dict[str, Comment]:
             group = text[:-1]
         else:
             above.append(text)
-    joined = {key: "; ".join(t.rstrip(" .,;") for t in texts[key] if t) for key in texts}
-    return {key: Comment(groups[key], text) for key, text in joined.items() if key is not None}
+    return {key: Comment(groups[key], "; ".join(text.rstrip(" .,;") for text in texts[key] if text)) for key in texts}
 
 
 def run(main: Callable[[], Any]) -> None:
     """Calls a script's `main`; a user's mistake becomes one line on stderr instead of a traceback.
 
-    ValueError, OSError and a missing package leave with status 1, Ctrl-C with status 130, anything
-    else as it is. With `--debug`, or FACES_DEBUG=1 in the environment, those too show their
-    traceback.
+    ValueError, OSError and a missing package leave with status 1, Ctrl-C with status 130, anything else as it is. With
+    `--debug`, or FACES_DEBUG=1 in the environment, those too show their traceback.
     """
     warnings.showwarning = _show_warning
     try:
@@ -160,16 +154,13 @@ def run(main: Callable[[], Any]) -> None:
     except (ValueError, OSError, ModuleNotFoundError) as error:
         if "--debug" in sys.argv or os.environ.get("FACES_DEBUG", "0") != "0":
             raise
-        fail(_message(error))
+        print(f"{Path(sys.argv[0]).name}: {' '.join(_message(error).split())}", file=sys.stderr)
+        sys.exit(1)
 
 
-def fail(message: str) -> NoReturn:
-    """Prints `script: message` as one line on stderr and leaves with status 1."""
-    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(1)
-
-
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
     where = "" if issubclass(category, UserWarning) else f"{filename}:{lineno}: {category.__name__}: "
     print(f"warning: {where}{message}", file=file or sys.stderr)
 
@@ -189,50 +180,35 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(
-    defaults: Mapping[str, Any],
+    defaults: Settings,
     script_path: str | Path,
-    description: str,
+    description: str | None,
     positional: tuple[str, str, str | int | None] | None,
     allowed: Mapping[str, str],
 ) -> _Parser:
-    """Builds the parser of arguments that `_normalised` has put in order."""
+    """Returns the parser of the arguments without a key; it knows the settings for `--help` alone."""
     comments = read_comments(script_path)
     parser = _Parser(
         Path(script_path).name,
         usage="%(prog)s" + (f" [{positional[0]} ...]" if positional else "") + " [--key value ...]",
         description=description,
         formatter_class=partial(argparse.HelpFormatter, max_help_position=32),
-        argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("--debug", action="store_true", default=False, help="show the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")  # `run` sees to it
     if positional:
         name, text, nargs = positional
         parser.add_argument("positional", metavar=name, nargs=nargs, help=text)
-    groups = {}
+    groups: dict[str, Any] = {}
     for key, default in defaults.items():
         comment = comments.get(key, Comment("", ""))
         if comment.group not in groups:
             groups[comment.group] = parser.add_argument_group(comment.group or "settings")
-        groups[comment.group].add_argument(
-            f"--{key}",
-            type=partial(_argument, default=default, key=key),
-            metavar=_METAVARS.get(type(default), "VALUE"),
-            help=_help(comment.text, allowed.get(key, ""), default),
-        )
+        limits = f"[{allowed[key]}]" if allowed.get(key) else ""
+        parts = filter(None, (comment.text, limits, f"(default: {_shown(default)})"))
+        metavar, text = _METAVARS.get(type(default), "VALUE"), " ".join(parts).replace("%", "%%")
+        groups[comment.group].add_argument(f"--{key}", metavar=metavar, help=text)
     return parser
-
-
-def _help(comment: str, allowed: str, default: Any) -> str:
-    parts = [comment, f"[{allowed}]" if allowed else "", f"(default: {_shown(default)})"]
-    return " ".join(part for part in parts if part).replace("%", "%%")
-
-
-def _argument(text: str, default: Any, key: str) -> Any:
-    try:
-        return parse_value(text, default, key)
-    except ValueError as error:  # argparse hides the message of a ValueError
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _shown(value: Any) -> str:
@@ -240,43 +216,48 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ",".join(f"[{_shown(v)}]" if isinstance(v, list | tuple) else str(v) for v in value)
+        return ",".join(map(str, value))
     return "none" if value is None else str(value)
 
 
-def _normalised(argv: Sequence[str], defaults: Mapping[str, Any]) -> list[str]:
-    """Writes every setting as `--key=value` and puts the other arguments last.
+def _split(argv: Sequence[str], defaults: Settings) -> tuple[dict[str, Any], list[str]]:
+    """Returns the settings that are given as `--key value`, and the other arguments, photos last.
 
-    So argparse accepts dashes for underscores and values such as -1e-3, and a bare flag does not
-    take the photo behind it for its value.
+    argparse would take -1e-3 for a flag, and the photo behind a bare boolean for its value.
     """
-    options, others, tokens = [], [], deque(argv)
+    given: dict[str, Any] = {}
+    flags: list[str] = []
+    others: list[str] = []
+    tokens = deque(argv)
     while tokens:
         token = tokens.popleft()
         if token == "--":
-            others.extend(tokens)
-            break
-        if not token.startswith("--") or token in ("--help", "--debug"):
-            is_option = token.startswith("-") and token != "-"
-            (options if is_option else others).append(token)
-            continue
-        name, equals, value = token[2:].partition("=")
-        key = name.replace("-", "_")
-        if key not in defaults:
-            raise ValueError(f"{unknown(key, defaults)} (--help explains them)")
-        options.append(f"--{key}={value if equals else _take_value(tokens, key, defaults[key])}")
-    mark = ["--"] if any(token.startswith("-") for token in others) else []
-    return [*options, *mark, *others]
+            return given, [*flags, "--", *others, *tokens]
+        if token.startswith("--") and token not in ("--help", "--debug"):
+            key, value = _take_setting(token, tokens, defaults)
+            given[key] = value
+        else:
+            (flags if token.startswith("-") and token != "-" else others).append(token)
+    return given, [*flags, *others]
 
 
-def _take_value(tokens: deque[str], key: str, default: Any) -> str:
-    """Takes the value of `--key` off the front of the tokens; a bare boolean is true."""
-    following = tokens[0] if tokens else None
-    if isinstance(default, bool):
-        return tokens.popleft() if str(following).lower() in _TRUE | _FALSE else "true"
-    if following is None or following.startswith("--"):
-        raise ValueError(f"--{key} needs a value")
-    return tokens.popleft()
+def _take_setting(token: str, tokens: deque[str], defaults: Settings) -> tuple[str, Any]:
+    """Returns key and value of `--key` or `--key=value`; the value may be the next of the tokens."""
+    name, equals, text = token[2:].partition("=")
+    key = name.replace("-", "_")
+    if key not in defaults:
+        raise ValueError(f"{unknown(key, defaults)} (--help explains them)")
+    default = defaults[key]
+    if not equals and isinstance(default, bool):
+        text = tokens.popleft() if tokens and tokens[0].lower() in _TRUE | _FALSE else "true"
+    elif not equals:
+        if not tokens or tokens[0].startswith("--"):
+            raise ValueError(f"--{key} needs a value")
+        text = tokens.popleft()
+    try:
+        return key, parse_value(text, default, key)
+    except ValueError as error:
+        raise ValueError(f"argument --{key}: {error}") from error
 
 
 def _parse_number(text: str, kind: type) -> int | float:
@@ -287,25 +268,11 @@ def _parse_number(text: str, kind: type) -> int | float:
         raise ValueError(f"{text!r} is not {what}") from None
 
 
-def _parse_items(text: str, default: Sequence[Any]) -> list:
+def _parse_items(text: str, default: Sequence[Any]) -> list[Any]:
     """Parses each item of a list like the items of the default, a float if any of those is one."""
     sample = next((item for item in default if isinstance(item, float)), next(iter(default), None))
-    items = _split(text)
-    if len(items) == 1 and re.fullmatch(r"\[.*\]|\(.*\)", items[0], re.DOTALL):
-        items = _split(items[0][1:-1])
-    return [parse_value(item, sample) for item in items]
-
-
-def _split(text: str) -> list[str]:
-    """Splits at the commas outside brackets."""
-    items, depth = [""], 0
-    for char in text:
-        depth += (char in "[(") - (char in "])")
-        if char == "," and depth == 0:
-            items.append("")
-        else:
-            items[-1] += char
-    return [item.strip() for item in items if item.strip()]
+    bare = re.sub(r"^[\[(](.*)[\])]$", r"\1", text.strip())
+    return [parse_value(item.strip(), sample) for item in bare.split(",") if item.strip()]
 
 
 def _parse_untyped(text: str) -> Any:
@@ -321,9 +288,8 @@ def _parse_untyped(text: str) -> Any:
 
 
 def _defaults_node(tree: ast.Module, path: str | Path) -> ast.Dict:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Name) and target.id == "_defaults" for target in targets):
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            if any(isinstance(target, ast.Name) and target.id == "_defaults" for target in node.targets):
                 return node.value
     raise ValueError(f"{path}: has no `_defaults = {{...}}` whose comments could be the help")

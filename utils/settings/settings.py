@@ -7,17 +7,15 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
+Settings = Mapping[str, Any]
 Choices = Mapping[str, Collection[Any]]
-Ranges = Mapping[str, tuple[float | None, float | None]]
+Bounds = tuple[float | None, float | None]
+Ranges = Mapping[str, Bounds]
 
 
 def override(
-    defaults: Mapping[str, Any],
-    overrides: Mapping[str, Any],
-    owner: str,
-    choices: Choices | None = None,
-    ranges: Ranges | None = None,
-) -> dict:
+    defaults: Settings, overrides: Settings, owner: str, choices: Choices | None = None, ranges: Ranges | None = None
+) -> dict[str, Any]:
     """Returns a copy of `defaults` with `overrides` laid over it, and checked.
 
     Args:
@@ -35,16 +33,12 @@ def override(
         if key not in defaults:
             raise ValueError(f"{owner}: {unknown(key, defaults)}")
     settings = {**defaults, **overrides}
-    check(settings, choices, ranges, owner, defaults)
+    check(settings, defaults, choices, ranges, owner)
     return settings
 
 
 def check(
-    settings: Mapping[str, Any],
-    choices: Choices | None = None,
-    ranges: Ranges | None = None,
-    owner: str = "",
-    defaults: Mapping[str, Any] | None = None,
+    settings: Settings, defaults: Settings, choices: Choices | None, ranges: Ranges | None, owner: str = ""
 ) -> None:
     """Refuses a setting that is not among its choices, or not a number in its range.
 
@@ -54,20 +48,18 @@ def check(
 
     Args:
         settings: the values to check.
+        defaults: the default values.
         choices: {key: allowed values}.
         ranges: {key: (lowest, highest)}, both allowed; None leaves an end open.
         owner: the script or class the settings belong to; the error message starts with it.
-        defaults: the default values; None takes each value for its own default.
 
     Raises:
         ValueError: names the first key with a value that is not allowed, and what is allowed.
     """
-    defaults = settings if defaults is None else defaults
     prefix = f"{owner}: " if owner else ""
     for key, allowed in (choices or {}).items():
         if not _passes(settings[key], defaults[key], partial(_is_among, allowed=allowed)):
-            names = show_choices(allowed)
-            raise ValueError(f"{prefix}{key} {settings[key]!r} is not one of {names}")
+            raise ValueError(f"{prefix}{key} {settings[key]!r} is not one of {show_choices(allowed)}")
     for key, bounds in (ranges or {}).items():
         whole = isinstance(defaults[key], Integral)
         if not _passes(settings[key], defaults[key], partial(_is_within, bounds=bounds, whole=whole)):
@@ -75,19 +67,15 @@ def check(
             raise ValueError(f"{prefix}{key} {settings[key]!r}: {expected} expected")
 
 
-def describe(settings: Mapping[str, Any], title: str, defaults: Mapping[str, Any] | None = None) -> str:
-    """Returns a table with one line per setting; a star marks those that differ from the default.
-
-    Without `defaults` nothing is marked.
-    """
-    defaults = settings if defaults is None else defaults
+def describe(settings: Settings, title: str, defaults: Settings) -> str:
+    """Returns a table with one line per setting; a star marks those that differ from the default."""
     width = max(map(len, settings), default=0)
     changed = {key for key, value in settings.items() if key in defaults and value != defaults[key]}
     rows = [f"  {'*' if key in changed else ' '} {key:<{width}}  {value}" for key, value in settings.items()]
     return "\n".join([title + (" (* differs from the default)" if changed else ""), *rows])
 
 
-def unknown(key: str, known: Mapping[str, Any]) -> str:
+def unknown(key: str, known: Settings) -> str:
     """Returns the sentence about an unknown key, with the nearest known one."""
     near = difflib.get_close_matches(key.lower(), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(known)}"
@@ -99,7 +87,7 @@ def show_choices(allowed: Iterable[Any]) -> str:
     return ", ".join("none" if value is None else str(value) for value in allowed)
 
 
-def show_range(bounds: tuple[float | None, float | None]) -> str:
+def show_range(bounds: Bounds) -> str:
     """Returns a range in words, such as "0 to 1" or "at least 1"; "" where both ends are open."""
     low, high = bounds
     if low is not None and high is not None:
@@ -124,17 +112,15 @@ def _is_among(value: Any, allowed: Iterable[Any]) -> bool:
     return any(type(value) is type(choice) and value == choice for choice in allowed)
 
 
-def _is_within(value: Any, bounds: tuple[float | None, float | None], whole: bool) -> bool:
-    if not isinstance(value, Integral if whole else Real) or isinstance(value, bool):
-        return False
+def _is_within(value: Any, bounds: Bounds, whole: bool) -> bool:
     low, high = bounds
-    number = float(value)
-    if not math.isfinite(number):
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
         return False
-    return (low is None or number >= low) and (high is None or number <= high)
+    return (low is None or value >= low) and (high is None or value <= high)
 
 
-def _expected(value: Any, default: Any, bounds: tuple[float | None, float | None]) -> str:
+def _expected(value: Any, default: Any, bounds: Bounds) -> str:
     """Returns what a refused value should have been."""
     text = show_range(bounds)
     if isinstance(default, list | tuple):

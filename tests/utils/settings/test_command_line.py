@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from tests.utils.settings.test_settings import DEFAULTS
-from utils.settings import command_line
 from utils.settings.command_line import from_command_line, parse_value, read_comments, run
 
 SCRIPT = '''
@@ -12,7 +11,6 @@ SCRIPT = '''
 _other = {"batch_size": 1}  # not this one
 
 _defaults = {  # the opening line belongs to no key
-    **_other,  # no key either
     # Network:
     "backbone": "mobilenet",  # one of two: mobilenet or resnet50
     # longest side, 50 % of
@@ -24,9 +22,9 @@ _defaults = {  # the opening line belongs to no key
         1e-3
     ),  # at the start
     "flip": False,
-    "min_sizes": [
-        [16, 32],  # first level,
-        [64, 128],  # second level
+    "lr_steps": [
+        16,  # first step,
+        64,  # second step
     ],
     "model_path": None,  # weights, "#" is fine here
 }
@@ -74,9 +72,6 @@ def parsed(script, *argv, **kwargs):
         ("a,[b]", ["x"], ["a", "[b]"]),
         ("2, x", [], [2, "x"]),
         ("yes,no", [True], [True, False]),
-        ("[[1,2],[3,4]]", [[16, 32]], [[1, 2], [3, 4]]),
-        ("[1,2],[3,4]", [[16, 32]], [[1, 2], [3, 4]]),
-        ("[[1,2]]", [[16, 32]], [[1, 2]]),
         ("none", None, None),
         ("5", None, 5),
         ("-1e-3", None, -0.001),
@@ -212,7 +207,7 @@ def test_help_lists_keys_with_groups_comments_and_defaults(script, capsys, monke
         "--batch_size N images a step (default: 64)",
         "--learning_rate X at the start (default: 0.001)",
         "--flip [yes|no] (default: no)",
-        "--min_sizes A,B,.. first level; second level (default: [16,32],[64,128])",
+        "--lr_steps A,B,.. first step; second step (default: 16,64)",
         '--model_path VALUE weights, "#" is fine here (default: none)',
     ]
     start = lines.index("Network:")
@@ -253,12 +248,6 @@ def test_read_comments_needs_a_defaults_dict(tmp_path):
     (tmp_path / "empty.py").write_text("x = {}\n")
     with pytest.raises(ValueError, match=r"empty\.py: has no `_defaults"):
         read_comments(tmp_path / "empty.py")
-
-
-def test_read_comments_of_a_wrapper_class(tmp_path):
-    source = 'class Facenet:\n    _defaults: dict = {\n        "engine": "auto",  # tflite\n    }\n'
-    (tmp_path / "facenet.py").write_text(source)
-    assert read_comments(tmp_path / "facenet.py") == {"engine": command_line.Comment("", "tflite")}
 
 
 def raises(error):

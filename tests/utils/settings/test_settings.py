@@ -12,7 +12,7 @@ DEFAULTS = {
     "batch_size": 64,
     "learning_rate": 1e-3,
     "flip": False,
-    "min_sizes": [[16, 32], [64, 128]],
+    "lr_steps": [16, 64],
     "model_path": None,
 }
 
@@ -73,7 +73,7 @@ CHECKED = {
     ],
 )
 def test_check_lets_pass(changes):
-    check({**CHECKED, **changes}, CHOICES, RANGES, "Facenet", CHECKED)
+    check({**CHECKED, **changes}, CHECKED, CHOICES, RANGES, "Facenet")
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_check_lets_pass(changes):
 )
 def test_check_names_key_value_and_what_is_allowed(key, value, message):
     with pytest.raises(ValueError) as error:
-        check({**CHECKED, key: value}, CHOICES, RANGES, "Facenet", CHECKED)
+        check({**CHECKED, key: value}, CHECKED, CHOICES, RANGES, "Facenet")
     assert str(error.value) == f"Facenet: {message}"
 
 
-def test_check_without_owner_and_defaults():
-    check({"size": None}, ranges={"size": (0, 1)})
+def test_check_without_owner():
+    check({"size": None}, {"size": None}, None, {"size": (0, 1)})
     with pytest.raises(ValueError, match="^size 3: a number from 0 to 1 expected$"):
-        check({"size": 3}, ranges={"size": (0, 1)})
+        check({"size": 3}, {"size": None}, None, {"size": (0, 1)})
 
 
 def test_override_checks():
@@ -125,5 +125,5 @@ def test_override_checks():
 def test_describe_marks_what_differs():
     text = settings.describe({"a": 1, "size": (2, 3)}, "train.py on CPU", {"a": 1, "size": (2, 2)})
     assert text.splitlines() == ["train.py on CPU (* differs from the default)", "    a     1", "  * size  (2, 3)"]
-    assert settings.describe({"a": 1}, "title") == "title\n    a  1"
-    assert settings.describe({}, "title") == "title"
+    assert settings.describe({"a": 1}, "title", {"a": 1}) == "title\n    a  1"
+    assert settings.describe({}, "title", {}) == "title"
