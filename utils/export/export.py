@@ -4,11 +4,12 @@ The check runs photos through the exported file and through the way that the wra
 before and after the Keras network.
 """
 
-import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from nets.mtcnn import onet, pnet, rnet
 from nets.normalization import normalize
 from utils.detection.anchors import Anchors
 from utils.detection.box_coding import decode_boxes, decode_landmarks
+from utils.detection.mtcnn import Mtcnn
 from utils.export.formats import RUNTIMES, SUFFIXES, Run, open_exported, runtime, write_exported
 from utils.export.serving import serve_mtcnn, serve_recognizer, serve_retinaface
 from utils.faces.alignment import ARCFACE_TEMPLATE
@@ -39,9 +41,14 @@ _FORMULAS = {
     "per_image": "(x - mean) / max(std, 1 / sqrt(n)) of each image",
     "caffe": "BGR minus (103.939, 116.779, 123.68)",
 }
+_MTCNN_OUTPUTS = {
+    "scores": "float32, 0 to 1, of each cell or crop",
+    "offsets": "float32, of left, top, right, bottom, in widths and heights of the box",
+    "landmarks": "(batch, 10) float32 x1 y1 ... y5, in widths and heights of the box",
+}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Subject:
     """A network to export.
 
@@ -52,35 +59,35 @@ class Subject:
         facts: JSON values: what its user has to know.
     """
 
-    model: object
+    model: Any
     batches: Sequence[np.ndarray]
     expected: Callable[[np.ndarray], Mapping[str, np.ndarray]]
     facts: Mapping
 
 
-def subjects(facenet, detector, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Iterator[Subject]:
+def subjects(
+    facenet: Any, detector: Any, photos: Sequence[np.ndarray], size: tuple[int, int] | None
+) -> Iterator[Subject]:
     """Yields the networks to export: the recogniser, then those of the detector.
 
     Args:
         facenet: a `Facenet` without detector; None for no recogniser.
-        detector: a `Retinaface`, or the folder with det1-3.npy for MTCNN's three networks; None for
-            no detector.
+        detector: a `Retinaface`, or an `Mtcnn`, which has three networks; None for no detector.
         photos: (H, W, 3) uint8 RGB, to check each network with.
         size: (height, width) that the exported RetinaFace takes; None for any.
 
     Raises:
         ValueError: see `retinaface_subject`.
-        FileNotFoundError: MTCNN's weights are not in the folder.
     """
     if facenet is not None:
         yield recognizer_subject(facenet, photos)
-    if isinstance(detector, str | os.PathLike):
-        yield from mtcnn_subjects(detector, photos)
+    if isinstance(detector, Mtcnn):
+        yield from mtcnn_subjects(detector.model_path, photos)
     elif detector is not None:
         yield retinaface_subject(detector, photos, size)
 
 
-def recognizer_subject(facenet, photos: Sequence[np.ndarray]) -> Subject:
+def recognizer_subject(facenet: Any, photos: Sequence[np.ndarray]) -> Subject:
     """Returns the network of a `Facenet` without detector; the photos serve as crops."""
     height, width = facenet.input_shape[:2]
     template = ARCFACE_TEMPLATE.astype(float) * (max(height, width) / 112)
@@ -102,7 +109,7 @@ def recognizer_subject(facenet, photos: Sequence[np.ndarray]) -> Subject:
     )
 
 
-def retinaface_subject(retinaface, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Subject:
+def retinaface_subject(retinaface: Any, photos: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Subject:
     """Returns the network of a `Retinaface`.
 
     Args:
@@ -134,20 +141,16 @@ def retinaface_subject(retinaface, photos: Sequence[np.ndarray], size: tuple[int
         "nms_iou": retinaface.nms_iou,
     }
 
-    def expected(images):
+    def expected(images: np.ndarray) -> dict[str, np.ndarray]:
         anchors = Anchors(cfg, images.shape[1:3]).get_anchors()
         outputs = retinaface.model(normalize(images, "caffe"), training=False)
-        codes, scores, points = (np.asarray(output) for output in outputs)
-        landmarks = decode_landmarks(points, anchors, cfg["variances"])
-        return {
-            "boxes": decode_boxes(codes, anchors, cfg["variances"]),
-            "scores": scores[..., 1],
-            "landmarks": landmarks.reshape(len(images), -1, 5, 2),
-        }
+        codes, scores, points = map(np.asarray, outputs)
+        landmarks = decode_landmarks(points, anchors, cfg["variances"]).reshape(len(images), -1, 5, 2)
+        boxes = decode_boxes(codes, anchors, cfg["variances"])
+        return {"boxes": boxes, "scores": scores[..., 1], "landmarks": landmarks}
 
     batches = [_detector_batch(photo, size) for photo in photos]
-    model = serve_retinaface(retinaface.model, cfg, size or (None, None))
-    return Subject(model, batches, expected, facts)
+    return Subject(serve_retinaface(retinaface.model, cfg, size), batches, expected, facts)
 
 
 def mtcnn_subjects(folder: str | os.PathLike, photos: Sequence[np.ndarray]) -> Iterator[Subject]:
@@ -159,29 +162,22 @@ def mtcnn_subjects(folder: str | os.PathLike, photos: Sequence[np.ndarray]) -> I
         served = serve_mtcnn(network)
         facts = {
             **_input_facts(path, "fixed"),
-            "outputs": {
-                "scores": "float32, 0 to 1, of each cell or crop",
-                "offsets": "float32, of left, top, right, bottom, in widths and heights of the box",
-                "landmarks": "(batch, 10) float32 x1 y1 ... y5, in widths and heights of the box",
-            },
+            "outputs": {result: _MTCNN_OUTPUTS[result] for result in served.output},
             "cascade": "image pyramid, suppression and crops are left to do: utils/detection/mtcnn.py",
         }
-        facts["outputs"] = {name: facts["outputs"][name] for name in served.output}
         if side is None:
             batches = [_detector_batch(photo, None) for photo in photos]
         else:
-            crops = np.stack([resize(photo, (side, side)) for photo in photos])
-            batches = [crops.astype(np.float32)]
+            batches = [np.stack([resize(photo, (side, side)) for photo in photos]).astype(np.float32)]
 
-        def expected(images, network=network):
+        def expected(images: np.ndarray, network: Any = network) -> dict[str, np.ndarray]:
             prob, *others = network(normalize(images, "fixed"), training=False)
-            values = map(np.asarray, (prob[..., 1], *others))
-            return dict(zip(("scores", "offsets", "landmarks"), values, strict=False))
+            return dict(zip(_MTCNN_OUTPUTS, map(np.asarray, (prob[..., 1], *others)), strict=False))
 
         yield Subject(served, batches, expected, facts)
 
 
-def _input_facts(weights: str | os.PathLike, normalization: str) -> dict:
+def _input_facts(weights: str | os.PathLike, normalization: str) -> dict[str, Any]:
     return {
         "weights": Path(weights).name,
         "weights_digest": digest(weights).hex() if Path(weights).is_file() else None,
@@ -212,9 +208,9 @@ def export(subject: Subject, folder: str | os.PathLike, kind: str, precision: st
     """
     name = subject.model.name + ("" if precision == "float32" else f"_{precision}")
     path = Path(folder, name + SUFFIXES[kind])
-    found = {}
+    found: dict[str, float] = {}
 
-    def check(temporary):
+    def check(temporary: Path) -> None:
         try:
             found.update(differences(open_exported(temporary, kind), subject))
         except ModuleNotFoundError:
@@ -235,7 +231,8 @@ def export(subject: Subject, folder: str | os.PathLike, kind: str, precision: st
     }
     with replacing(path.with_name(path.name + ".json")) as temporary:
         temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
-    yield f"{path}: {_bytes(path):,} bytes; {path.name}.json says how to use it"
+    size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
+    yield f"{path}: {size:,} bytes; {path.name}.json says how to use it"
     if found:
         yield f"  checked with {runtime(kind)}: {_listed(found)} off Keras's at most"
     else:
@@ -250,7 +247,7 @@ def differences(run: Run, subject: Subject) -> dict[str, float]:
     Raises:
         ValueError: results of other names or shapes.
     """
-    largest = {}
+    largest: dict[str, float] = {}
     for images in subject.batches:
         got, expected = run(images), subject.expected(images)
         shapes = [{k: np.shape(v) for k, v in values.items()} for values in (got, expected)]
@@ -264,8 +261,3 @@ def differences(run: Run, subject: Subject) -> dict[str, float]:
 
 def _listed(found: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.1e}" for name, value in found.items())
-
-
-def _bytes(path: Path) -> int:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)

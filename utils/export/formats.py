@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from utils.engine.conversion import convert
-from utils.engine.quantization import check_precision, quantize
+from utils.engine.quantization import quantize
 from utils.files.atomic_file import replacing
 
 SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "saved_model": "_saved_model"}
@@ -29,24 +29,20 @@ _SAVED_MODEL = "saved_model.pb"
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def check_format(kind: str, precision: str = "float32") -> None:
-    """Raises an error for what `write_exported` cannot do.
+def check_format(kind: str, precision: str) -> None:
+    """Raises an error for a pair of format and precision that `write_exported` cannot write.
 
     Raises:
-        ValueError: an unknown format or precision, or one that the format does not have.
+        ValueError: the format does not have this precision.
         ModuleNotFoundError: a package for it is not installed.
     """
-    if kind not in SUFFIXES:
-        raise ValueError(f"format {kind!r} is not one of {', '.join(SUFFIXES)}")
-    check_precision(precision)
     if precision != "float32" and kind != "tflite":
         raise ValueError(f"precision {precision} needs format tflite, not {kind}")
     if kind == "onnx":
         try:
             import tf2onnx  # noqa: F401
         except ModuleNotFoundError as error:
-            reason = "format onnx needs a converter: pip install tf2onnx onnxruntime"
-            raise ModuleNotFoundError(reason) from error
+            raise ModuleNotFoundError("format onnx needs a converter: pip install tf2onnx onnxruntime") from error
 
 
 def write_exported(
@@ -66,10 +62,9 @@ def write_exported(
         check: called with the file's temporary path; if it raises, there will be no file.
 
     Raises:
-        ValueError, ModuleNotFoundError: see `check_format`; or a folder of something else is there.
+        ValueError: a folder of something else is there.
         Exception: whatever a converter raises for a layer that it does not know.
     """
-    check_format(kind, precision)
     path = Path(path)
     with (_replacing_folder if kind == "saved_model" else replacing)(path) as temporary:
         if kind == "tflite":
@@ -120,8 +115,7 @@ def _save_model(model: Any, folder: Path) -> None:
 
     module = tf.Module()
     module.model = model  # The module must own the variables.
-    module.serve = _signature(model)
-    tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+    tf.saved_model.save(module, folder, signatures={"serving_default": _signature(model)})
 
 
 @contextlib.contextmanager
@@ -154,40 +148,24 @@ def open_exported(path: str | os.PathLike, kind: str) -> Run:
     Raises:
         ModuleNotFoundError: the package that runs the format is not installed.
     """
-    return {"tflite": _open_tflite, "onnx": _open_onnx, "saved_model": _open_saved}[kind](path)
+    if kind == "tflite":
+        from ai_edge_litert.interpreter import Interpreter
 
+        signature = Interpreter(model_path=os.fspath(path)).get_signature_runner()
+        return lambda images: signature(image=images)
+    if kind == "onnx":
+        import onnxruntime
 
-def runtime(kind: str) -> str:
-    """Returns name and, where it is known, version of the package that runs a format."""
-    name = RUNTIMES[kind]
-    try:
-        return f"{name} {metadata.version(name)}"
-    except metadata.PackageNotFoundError:  # a variant, such as onnxruntime-gpu
-        return name
-
-
-def _open_tflite(path: str | os.PathLike) -> Run:
-    from ai_edge_litert.interpreter import Interpreter
-
-    signature = Interpreter(model_path=os.fspath(path)).get_signature_runner()
-    return lambda images: signature(image=images)
-
-
-def _open_onnx(path: str | os.PathLike) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
-
-
-def _open_saved(path: str | os.PathLike) -> Run:
+        session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
     import tensorflow as tf
 
     loaded = tf.saved_model.load(os.fspath(path))
-    function = loaded.signatures["serving_default"]
 
-    def run(images: np.ndarray, keep: Any = loaded) -> dict:  # its variables live as long as it
-        return {name: value.numpy() for name, value in function(image=tf.constant(images)).items()}
+    def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        # The variables live as long as `loaded`, so the function must hold it, not the signature alone.
+        results = loaded.signatures["serving_default"](image=tf.constant(images))
+        return {name: value.numpy() for name, value in results.items()}
 
     return run

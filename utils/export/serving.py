@@ -11,12 +11,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nets.layers import PACKAGE
 from nets.normalization import normalize
 from utils.detection.box_coding import decode_boxes, decode_landmarks
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
 class Normalize(keras.layers.Layer):
     """Scales pixels as `nets.normalization.normalize` does."""
 
@@ -34,16 +32,13 @@ class Normalize(keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind}
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
 class DecodeAnchors(keras.layers.Layer):
     """Turns RetinaFace's outputs into boxes, scores and landmarks of every anchor."""
 
-    def __init__(
-        self, steps: Sequence[int], min_sizes: Sequence[Sequence[int]], variances: Sequence[float], **kwargs: Any
-    ):
-        """Takes the entries of `utils.config.cfg_mnet` of these names."""
+    def __init__(self, cfg: Mapping[str, Any], **kwargs: Any):
+        """Takes `utils.config.cfg_mnet` or `cfg_re50`."""
         super().__init__(**kwargs)
-        self.steps, self.min_sizes, self.variances = steps, min_sizes, variances
+        self.cfg = cfg
 
     def call(self, inputs: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
         """Decodes [bbox_reg (B, A, 4), cls (B, A, 2), ldm_reg (B, A, 10), image (B, H, W, 3)].
@@ -54,22 +49,17 @@ class DecodeAnchors(keras.layers.Layer):
         """
         codes, scores, points, image = inputs
         anchors = self.anchors(tf.shape(image)[1:3])
-        landmarks = decode_landmarks(points, anchors, self.variances)
+        landmarks = decode_landmarks(points, anchors, self.cfg["variances"])
         return {
-            "boxes": decode_boxes(codes, anchors, self.variances),
+            "boxes": decode_boxes(codes, anchors, self.cfg["variances"]),
             "scores": scores[..., 1],
             "landmarks": tf.reshape(landmarks, (-1, tf.shape(anchors)[0], 5, 2)),
         }
 
     def anchors(self, size: tf.Tensor) -> tf.Tensor:
         """Returns the anchors (A, 4) of `utils.detection.anchors.Anchors`; `size` is a tensor (H, W)."""
-        levels = zip(self.steps, self.min_sizes, strict=True)
+        levels = zip(self.cfg["steps"], self.cfg["min_sizes"], strict=True)
         return tf.concat([_level(step, sides, size) for step, sides in levels], axis=0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the settings that rebuild the layer."""
-        own = {"steps": self.steps, "min_sizes": self.min_sizes, "variances": self.variances}
-        return {**super().get_config(), **own}
 
 
 def _level(step: int, sides: Sequence[int], size: tf.Tensor) -> tf.Tensor:
@@ -102,24 +92,20 @@ def serve_recognizer(model: keras.Model, normalization: str) -> keras.Model:
     return keras.Model(image, {"embedding": embedding}, name=model.name)
 
 
-def serve_retinaface(
-    model: keras.Model, cfg: Mapping[str, Any], size: tuple[int | None, int | None] = (None, None)
-) -> keras.Model:
+def serve_retinaface(model: keras.Model, cfg: Mapping[str, Any], size: tuple[int, int] | None = None) -> keras.Model:
     """Returns the detector with normalisation in front and decoding behind.
 
     Args:
         model: of `nets.retinaface.RetinaFace`.
         cfg: its `cfg_mnet` or `cfg_re50`.
-        size: (height, width) of the image; None where it stays open.
+        size: (height, width) of the image; None leaves it open.
 
     Returns:
         A Keras model: image -> what `DecodeAnchors` returns.
     """
-    image = keras.Input((*size, 3), name="image")
+    image = keras.Input((*(size or (None, None)), 3), name="image")
     outputs = model(Normalize("caffe", name="normalize")(image))
-    keys = ("steps", "min_sizes", "variances")
-    decode = DecodeAnchors(**{key: cfg[key] for key in keys}, name="decode")
-    return keras.Model(image, decode([*outputs, image]), name=model.name)
+    return keras.Model(image, DecodeAnchors(cfg, name="decode")([*outputs, image]), name=model.name)
 
 
 def serve_mtcnn(model: keras.Model) -> keras.Model:

@@ -1,7 +1,7 @@
 """What a network is made of, and what it costs."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 from keras import layers
@@ -10,12 +10,8 @@ from nets.facenet import facenet
 from nets.retinaface import RetinaFace
 from utils.config import cfg_mnet, cfg_re50
 
-_USUAL_SIZE = (640, 640)  # height, width of the detector's input
 
-
-def networks(
-    backbone: str | None = None, detector_backbone: str | None = None, shape: tuple | None = None
-) -> Iterator[keras.Model]:
+def networks(backbone: str | None, detector_backbone: str | None, shape: Sequence | None) -> Iterator[keras.Model]:
     """Yields the recognition network and RetinaFace, with random weights.
 
     Args:
@@ -26,13 +22,13 @@ def networks(
     Raises:
         ValueError: an unknown backbone, or a shape that is none.
     """
-    height, width = input_size(shape) or _USUAL_SIZE
+    height, width = input_size(shape) or (640, 640)
     yield facenet(backbone=backbone or "arcface_mobilefacenet")
     cfg = cfg_re50 if detector_backbone == "resnet50" else cfg_mnet
     yield RetinaFace(cfg, input_shape=(height, width, 3))
 
 
-def input_size(shape: list | tuple | None) -> tuple[int, int] | None:
+def input_size(shape: Sequence | None) -> tuple[int, int] | None:
     """Returns height and width of a setting `detector_input_shape`; None for None.
 
     Raises:
@@ -41,8 +37,7 @@ def input_size(shape: list | tuple | None) -> tuple[int, int] | None:
     if shape is None:
         return None
     if not isinstance(shape, list | tuple) or len(shape) < 2:
-        example = "height, width, 3 expected, such as 640,640,3"
-        raise ValueError(f"detector_input_shape {shape!r}: {example}")
+        raise ValueError(f"detector_input_shape {shape!r}: height, width, 3 expected, such as 640,640,3")
     return shape[0], shape[1]
 
 

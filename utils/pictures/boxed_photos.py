@@ -4,13 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from utils.faces.detections import Detections
 from utils.faces.face_table import write_detections_csv
-from utils.faces.photo_stream import Photo, detect_faces, face_stream
+from utils.faces.photo_stream import detect_faces, face_stream
 from utils.files.unique_names import UniqueNames
 from utils.images.image_files import list_images, read_image, save_image
 from utils.pictures.drawing import draw_detections
@@ -18,21 +17,11 @@ from utils.pictures.drawing import draw_detections
 _CHUNK = 8  # photos in memory at once, of which one of 12 megapixels takes 36 MB
 
 
-class Detector(Protocol):
-    """A face detector, such as `Retinaface` or `Mtcnn`."""
-
-    def detect(self, image: np.ndarray) -> Detections:
-        """Returns the faces of an image, best first."""
-
-    def detect_batch(self, images: list[np.ndarray]) -> list[Detections]:
-        """Returns the faces of each image."""
-
-
-def box_photos(detector: Detector, paths: Iterable[Path], save: Callable[[np.ndarray, str], None]) -> Iterator[str]:
+def box_photos(detector: Any, paths: Iterable[Path], save: Callable[[np.ndarray, str], None]) -> Iterator[str]:
     """Boxes every face of each photo; yields lines that say where the faces are.
 
     Args:
-        detector: finds the faces.
+        detector: a `Retinaface` or `Mtcnn`.
         paths: the photos.
         save: called with each picture, (H, W, 3) uint8 RGB, and its file name.
 
@@ -50,14 +39,14 @@ def box_photos(detector: Detector, paths: Iterable[Path], save: Callable[[np.nda
 
 
 def box_folder(
-    detector: Detector, folder: str | os.PathLike, target: str | os.PathLike, complain: Callable[[str], None] = print
+    detector: Any, folder: str | os.PathLike, target: str | os.PathLike, complain: Callable[[str], None] = print
 ) -> Iterator[str]:
     """Boxes the faces of every photo of a folder; yields a line that says how many there are.
 
     Writes each picture at the photo's place in the folder, and faces.csv, one line per face.
 
     Args:
-        detector: finds the faces.
+        detector: a `Retinaface` or `Mtcnn`.
         folder: the photos, in folders of any depth.
         target: folder of the results.
         complain: called with a line for each photo that cannot be read.
@@ -71,14 +60,17 @@ def box_folder(
     paths = list_images(folder)
     if not paths:
         raise ValueError(f"{folder}: no photos in this folder")
-    stages = [partial(detect_faces, detect_batch=detector.detect_batch)]
-    stream = face_stream(paths, stages, _CHUNK)
-    rows, unreadable = [], []
+    stream = face_stream(paths, [partial(detect_faces, detect_batch=detector.detect_batch)], _CHUNK)
+    rows: list[tuple] = []
+    unreadable = []
     for photo in tqdm(stream, total=len(paths), unit="photo"):
         if photo.error:
             unreadable.append(photo.error)
-        else:
-            rows += _save_boxed(photo, Path(folder), Path(target))
+            continue
+        name = photo.source.relative_to(folder)
+        picture = draw_detections(photo.image, photo.faces)
+        save_image(Path(target, name.parent, f"{name.name}_detect.jpg"), picture)
+        rows += [(name, *row.tolist()) for row in photo.faces.to_array()]
     table = Path(target) / "faces.csv"
     write_detections_csv(table, rows)
     for line in unreadable:
@@ -86,11 +78,3 @@ def box_folder(
     yield f"{len(rows)} faces in {len(paths) - len(unreadable)} photos: {table}"
     if len(unreadable) == len(paths):
         raise ValueError(f"{folder}: none of its {len(paths)} photos can be read")
-
-
-def _save_boxed(photo: Photo, folder: Path, target: Path) -> list[tuple]:
-    """Saves the picture of a photo; returns the rows of its faces in the table."""
-    name = photo.source.relative_to(folder)
-    picture = draw_detections(photo.image, photo.faces)
-    save_image(target / name.parent / f"{name.name}_detect.jpg", picture)
-    return [(name, *row.tolist()) for row in photo.faces.to_array()]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,27 +16,6 @@ from utils.pictures.drawing import draw_detections, side_by_side
 
 _HEIGHT = 480  # pixels, of the picture of both
 _SAME, _DIFFERENT = (0, 128, 0), (190, 0, 0)  # RGB, of the caption
-
-
-class Recognizer(Protocol):
-    """A recognition network with its detector, such as `Facenet`.
-
-    Attributes:
-        detector: the detector's name; None if photos are face crops already.
-        threshold: the largest distance of two photos of one person, 0 to 2.
-    """
-
-    detector: str | None
-    threshold: float
-
-    def find_face(self, images: Sequence) -> list[Detections]:
-        """Returns the largest face of each image, or none."""
-
-    def face_crops(self, images: Sequence, faces: Sequence | None = None) -> list[np.ndarray]:
-        """Returns the crops of these faces; without faces, of whole images."""
-
-    def embed_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns (N, D) float32 of unit length."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +53,11 @@ class Comparison:
         return side_by_side(self.photos, f"{self.verdict}: {self.figures}", colour, _HEIGHT)
 
 
-def compare(facenet: Recognizer, first: str | os.PathLike, second: str | os.PathLike) -> Comparison:
+def compare(facenet: Any, first: str | os.PathLike, second: str | os.PathLike) -> Comparison:
     """Compares the largest faces of two photos.
 
     Args:
-        facenet: detector, network and threshold.
+        facenet: a `Facenet`.
         first: path of a photo.
         second: path of the other one.
 
@@ -104,13 +83,11 @@ def compare(facenet: Recognizer, first: str | os.PathLike, second: str | os.Path
     return Comparison(float(((one - other) ** 2).sum() ** 0.5), facenet.threshold, shown)
 
 
-def verify(
-    facenet: Recognizer, pairs: Iterable[Sequence[Path]], save: Callable[[np.ndarray, str], None]
-) -> Iterator[str]:
+def verify(facenet: Any, pairs: Iterable[Sequence[Path]], save: Callable[[np.ndarray, str], None]) -> Iterator[str]:
     """Yields for each pair of photos a line that says whether they show the same person.
 
     Args:
-        facenet: detector, network and threshold.
+        facenet: a `Facenet`.
         pairs: paths of two photos each.
         save: called with the picture of each pair, (H, W, 3) uint8 RGB, and its file name.
 

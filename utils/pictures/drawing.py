@@ -14,17 +14,15 @@ _PAPER = 255  # grey level
 
 Colour = tuple[int, int, int]
 
-GREEN: Colour = (40, 200, 90)
-RED: Colour = (225, 60, 50)
-_WHITE: Colour = (255, 255, 255)
-_BLACK: Colour = (0, 0, 0)
-_POINTS: tuple[Colour, ...] = ((255, 70, 70), (255, 220, 0), (255, 60, 255), (0, 220, 255), (90, 140, 255))
+GREEN, RED = (40, 200, 90), (225, 60, 50)
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_POINTS = ((255, 70, 70), (255, 220, 0), (255, 60, 255), (0, 220, 255), (90, 140, 255))
 
 
 def draw_detections(
     image: np.ndarray,
     detections: Detections,
-    labels: Sequence[str | None] | None = None,
+    labels: Sequence[str] | None = None,
     colours: Sequence[Colour] | None = None,
     note: str = "",
 ) -> np.ndarray:
@@ -33,8 +31,8 @@ def draw_detections(
     Args:
         image: (H, W, 3) uint8 RGB; not changed.
         detections: the faces.
-        labels: text of each face's label. None shows the face's score instead, "" leaves the label
-            out. Characters without an installed font are spelt in ASCII.
+        labels: text of each face's label; "" leaves it out, None for all shows the scores. Characters without an
+            installed font are spelt in ASCII.
         colours: RGB of each face's box; None makes all green.
         note: one line for the top left corner, on black.
 
@@ -45,7 +43,7 @@ def draw_detections(
         ValueError: the number of labels or colours is not that of the faces.
     """
     count = len(detections)
-    labels = [None] * count if labels is None else labels
+    labels = [f"{score:.2f}" for score in detections.scores] if labels is None else labels
     colours = [GREEN] * count if colours is None else colours
     if len(labels) != count or len(colours) != count:
         raise ValueError(f"{count} faces, {len(labels)} labels and {len(colours)} colours")
@@ -53,13 +51,13 @@ def draw_detections(
     draw = ImageDraw.Draw(picture)
     for i in reversed(range(count)):
         box = detections.boxes[i]
-        face = max(0.0, min(box[2] - box[0], box[3] - box[1]))
-        width = _line_width(image.shape, face)
-        outline = [*box[:2], *np.maximum(box[:2], box[2:])]
-        draw.rectangle(outline, outline=colours[i], width=width)
-        _draw_points(draw, detections.landmarks[i], min(width, face / 30))
-        text = f"{detections.scores[i]:.2f}" if labels[i] is None else labels[i]
-        _draw_label(draw, text, box, picture.size, colours[i])
+        face = max(0.0, min(box[2:] - box[:2]))
+        # Lines grow with the image, but stay thin on a small face.
+        width = max(1, round(min(max(picture.size) / 400, face / 12)))
+        draw.rectangle([*box[:2], *np.maximum(box[:2], box[2:])], outline=colours[i], width=width)
+        for point, colour in zip(detections.landmarks[i], _POINTS, strict=True):
+            draw.circle(point, min(width, face / 30), fill=colour)
+        _draw_label(draw, labels[i], box, picture.size, colours[i])
     _draw_label(draw, note, np.array([0, 0, *picture.size]), picture.size, _BLACK)
     return np.array(picture)
 
@@ -105,16 +103,6 @@ def _draw_caption(canvas: np.ndarray, caption: str, colour: Colour, strip: int) 
     middle = (picture.width / 2, picture.height - strip / 2)
     ImageDraw.Draw(picture).text(middle, text, fill=colour, font=font, anchor="mm")
     return np.array(picture)
-
-
-def _line_width(shape: tuple[int, ...], face: float) -> int:
-    """Returns a width in pixels that grows with the image, but stays thin on a small face."""
-    return max(1, round(min(max(shape[:2]) / 400, face / 12)))
-
-
-def _draw_points(draw: ImageDraw.ImageDraw, points: np.ndarray, radius: float) -> None:
-    for (x, y), colour in zip(points, _POINTS, strict=True):
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
 
 
 def _draw_label(draw: ImageDraw.ImageDraw, text: str, box: np.ndarray, size: tuple[int, int], colour: Colour) -> None:

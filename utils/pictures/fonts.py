@@ -6,24 +6,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from anyascii import anyascii
 from PIL import ImageFont, features
 
 # Tried first, by file name in the system's font folders; between them they cover most scripts.
-_FONTS = (
-    "DejaVuSans.ttf",
-    "NotoSans-Regular.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "wqy-microhei.ttc",
-    "DroidSansFallbackFull.ttf",
-    "Arial Unicode.ttf",
-    "PingFang.ttc",
-    "msyh.ttc",
-    "meiryo.ttc",
-    "malgun.ttf",
-    "Nirmala.ttf",
-    "arial.ttf",
+_FONTS = tuple(
+    "DejaVuSans.ttf, NotoSans-Regular.ttf, NotoSansCJK-Regular.ttc, wqy-microhei.ttc, DroidSansFallbackFull.ttf, "
+    "Arial Unicode.ttf, PingFang.ttc, msyh.ttc, meiryo.ttc, malgun.ttf, Nirmala.ttf, arial.ttf".split(", ")
 )
 _NO_GLYPH = "\U0010fffe"  # no font has it: drawn as the mark of what is missing
 _RIGHT_TO_LEFT = range(0x0590, 0x0900)  # Hebrew, Arabic, Syriac, Thaana, N'Ko ...
@@ -66,7 +57,7 @@ def _has_glyph(font: ImageFont.FreeTypeFont, character: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _font(name: str | None, size: int) -> ImageFont.FreeTypeFont:
+def _font(name: str | None, size: int) -> Any:
     return ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
 
 

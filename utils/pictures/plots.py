@@ -5,9 +5,9 @@ at once. matplotlib is imported with the first chart.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,24 +16,8 @@ from utils.files.atomic_file import replacing
 _SAME, _DIFFERENT = "#2a7f3f", "#b03a2e"
 
 
-class Roc(Protocol):
-    """A ROC curve, such as `utils.evaluation.roc.Roc`."""
-
-    @property
-    def far(self) -> np.ndarray:
-        """(T,) false accept rates, 0 to 1, rising."""
-
-    @property
-    def tar(self) -> np.ndarray:
-        """(T,) true accept rates, 0 to 1, rising."""
-
-    @property
-    def thresholds(self) -> np.ndarray:
-        """(T,) distances, rising; pairs below one are accepted."""
-
-
 @contextmanager
-def _axes(path: str | os.PathLike, title: str, x_label: str, y_label: str):
+def _axes(path: str | os.PathLike, title: str, x_label: str, y_label: str) -> Iterator[Any]:
     """Yields the axes of a new figure, and saves the figure when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,21 +31,18 @@ def _axes(path: str | os.PathLike, title: str, x_label: str, y_label: str):
         figure.savefig(temporary)
 
 
-def save_roc(
-    path: str | os.PathLike, roc: Roc, title: str = "ROC", points: Mapping[float, float] | None = None
-) -> None:
+def save_roc(path: str | os.PathLike, roc: Any, title: str, points: Mapping[float, float]) -> None:
     """Draws the share of same pairs accepted over the share of different pairs, on a log scale.
 
     Args:
         path: where to write.
-        roc: the curve.
+        roc: the curve, a `utils.evaluation.roc.Roc`.
         title: above it.
         points: {FAR: TAR} to mark, such as the validation rates of a report.
 
     Raises:
         OSError: the file cannot be written.
     """
-    points = points or {}
     # A log scale has no 0: what lies there is drawn at the left edge.
     lowest = min([1e-4, *(far for far in points if far > 0)])
     with _axes(path, title, "false accept rate (FAR)", "true accept rate (TAR)") as axes:
@@ -73,14 +54,14 @@ def save_roc(
             axes.legend(loc="lower right")
 
 
-def distance_shares(roc: Roc, bins: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def distance_shares(roc: Any, bins: int = 80) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns histograms of the distances behind a ROC curve.
 
     Each step of the curve is a distance that some pairs have: the rise of TAR is their share of
     the same pairs, the rise of FAR their share of the different ones.
 
     Args:
-        roc: the curve.
+        roc: the curve, a `utils.evaluation.roc.Roc`.
         bins: number of bins, from the smallest distance to the largest.
 
     Returns:
@@ -95,7 +76,7 @@ def distance_shares(roc: Roc, bins: int = 80) -> tuple[np.ndarray, np.ndarray, n
     return edges, same, different
 
 
-def save_distances(path: str | os.PathLike, roc: Roc, threshold: float, title: str = "Distances of pairs") -> None:
+def save_distances(path: str | os.PathLike, roc: Any, threshold: float, title: str) -> None:
     """Draws histograms of the distances of same and different pairs, and the threshold.
 
     Args:
@@ -116,7 +97,7 @@ def save_distances(path: str | os.PathLike, roc: Roc, threshold: float, title: s
 
 
 def save_precision_recall(
-    path: str | os.PathLike, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str = "Precision over recall"
+    path: str | os.PathLike, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str
 ) -> None:
     """Draws precision over recall, one curve per setting.
 
@@ -135,26 +116,18 @@ def save_precision_recall(
         axes.legend(loc="lower left")
 
 
-def save_curves(
-    path: str | os.PathLike,
-    curves: Mapping[str, Sequence[float]],
-    title: str,
-    x_label: str = "epoch",
-    y_label: str = "loss",
-) -> None:
-    """Draws values of steps 1, 2, ..., such as the losses of epochs.
+def save_curves(path: str | os.PathLike, curves: Mapping[str, Sequence[float]], title: str) -> None:
+    """Draws the losses of epochs 1, 2, ...
 
     Args:
         path: where to write.
         curves: {name in the legend: values}; lengths may differ, NaN leaves a gap.
         title: above it.
-        x_label: of the steps.
-        y_label: of the values.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with _axes(path, title, x_label, y_label) as axes:
+    with _axes(path, title, "epoch", "loss") as axes:
         for name, values in curves.items():
             axes.plot(np.arange(1, len(values) + 1), values, label=name)
         if curves:

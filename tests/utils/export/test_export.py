@@ -13,6 +13,7 @@ from nets.normalization import normalize
 from nets.retinaface import RetinaFace
 from tests.shared import need
 from utils.config import cfg_mnet, cfg_re50
+from utils.detection.mtcnn import Mtcnn
 from utils.export import export as export_module
 from utils.export.export import export, mtcnn_subjects, recognizer_subject, retinaface_subject, subjects
 from utils.export.formats import SUFFIXES, open_exported
@@ -20,6 +21,9 @@ from utils.images.image_files import read_image
 from utils.images.placement import letterbox
 from utils.weights.loading import load_weights
 from utils.weights.weight_files import read_weight_file
+
+MTCNN = object.__new__(Mtcnn)
+MTCNN.model_path = Path("folder")
 
 
 def wrapper(model, normalization="symmetric", path="weights.h5"):
@@ -99,7 +103,7 @@ def test_precision_is_part_of_the_name(subject, tmp_path):
     [
         (None, None, []),
         ("facenet", None, ["recognizer facenet"]),
-        ("facenet", Path("folder"), ["recognizer facenet", "pnet of folder", "onet of folder"]),
+        ("facenet", MTCNN, ["recognizer facenet", "pnet of folder", "onet of folder"]),
         (None, SimpleNamespace(), ["retinaface (64, 96)"]),
     ],
 )

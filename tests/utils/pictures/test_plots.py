@@ -41,21 +41,21 @@ def test_shares_against_a_histogram_of_the_distances(curve):
 
 
 def test_roc(tmp_path, curve):
-    plots.save_roc(tmp_path / "plain.png", curve)
+    plots.save_roc(tmp_path / "plain.png", curve, "ROC", {})
     plots.save_roc(tmp_path / "points.png", curve, "ROC", {1e-3: 0.5, 1e-6: 0.1})
     assert 10 < colours(tmp_path / "plain.png") != colours(tmp_path / "points.png")
 
 
 def test_roc_without_false_accepts_or_with_all_pairs_alike(tmp_path):
     labels = np.array([True, False])
-    plots.save_roc(tmp_path / "perfect.png", roc([0.0, 1.0], labels), points={0.0: 1.0})
-    plots.save_roc(tmp_path / "ties.png", roc([1.0, 1.0], labels))
-    plots.save_distances(tmp_path / "ties2.png", roc([1.0, 1.0], labels), 1.0)
+    plots.save_roc(tmp_path / "perfect.png", roc([0.0, 1.0], labels), "ROC", {0.0: 1.0})
+    plots.save_roc(tmp_path / "ties.png", roc([1.0, 1.0], labels), "ROC", {})
+    plots.save_distances(tmp_path / "ties2.png", roc([1.0, 1.0], labels), 1.0, "Distances")
     assert all(colours(path) > 10 for path in tmp_path.iterdir())
 
 
 def test_distances(tmp_path, curve):
-    plots.save_distances(tmp_path / "a.png", curve, 1.1)
+    plots.save_distances(tmp_path / "a.png", curve, 1.1, "Distances")
     assert colours(tmp_path / "a.png") > 10
 
 
@@ -63,7 +63,7 @@ def test_precision_recall(tmp_path):
     recall = np.linspace(0, 0.9, 100)
     nothing = np.full(100, np.nan)
     curves = {"easy": (recall, 1 - recall / 3), "hard": (nothing, nothing)}
-    plots.save_precision_recall(tmp_path / "a.png", curves)
+    plots.save_precision_recall(tmp_path / "a.png", curves, "Faces")
     assert colours(tmp_path / "a.png") > 10
 
 
@@ -77,11 +77,11 @@ def test_curves_and_bars(tmp_path):
 
 
 def test_the_folder_is_made_and_no_temporary_file_stays(tmp_path, curve):
-    plots.save_roc(tmp_path / "new" / "a.png", curve)
+    plots.save_roc(tmp_path / "new" / "a.png", curve, "ROC", {})
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
 def test_an_error_while_drawing_leaves_no_file(tmp_path):
     with pytest.raises(ValueError):
-        plots.save_precision_recall(tmp_path / "a.png", {"easy": (np.ones(3), np.ones(2))})
+        plots.save_precision_recall(tmp_path / "a.png", {"easy": (np.ones(3), np.ones(2))}, "Faces")
     assert not list(tmp_path.iterdir())
