@@ -169,3 +169,12 @@ def open_exported(path: str | os.PathLike, kind: str) -> Run:
         return {name: value.numpy() for name, value in results.items()}
 
     return run
+
+
+def runtime(kind: str) -> str:
+    """Returns name and, where it is known, version of the package that runs a format."""
+    name = RUNTIMES[kind]
+    try:
+        return f"{name} {metadata.version(name)}"
+    except metadata.PackageNotFoundError:  # a variant, such as onnxruntime-gpu
+        return name
