@@ -7,10 +7,12 @@ and writes the threshold to the card beside the weights, where facenet.py finds 
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from facenet import Facenet
 from utils.datasets.cls_list import read_cls_txt
 from utils.datasets.splits import split_by_identity
 from utils.engine.devices import device_name
@@ -20,9 +22,6 @@ from utils.evaluation.roc import roc
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
 from utils.weights.cards import update_card
-
-if TYPE_CHECKING:
-    from facenet import Facenet
 
 _defaults = {
     "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
@@ -75,14 +74,9 @@ def held_out(settings: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return paths, labels
 
 
-def embed(settings: Mapping[str, Any], paths: np.ndarray) -> tuple["Facenet", np.ndarray]:
+def embed(settings: Mapping[str, Any], paths: np.ndarray) -> tuple[Facenet, np.ndarray]:
     """Returns the Facenet of the settings and the (N, D) float32 embeddings of aligned faces."""
-    from tqdm import tqdm
-
-    from facenet import Facenet
-
-    names = ("model_path", "backbone", "engine")
-    network = Facenet(detector=None, **{name: settings[name] for name in names})
+    network = Facenet(detector=None, **{name: settings[name] for name in ("model_path", "backbone", "engine")})
     chunks = range(0, len(paths), _CHUNK)
     parts = [network.embed(list(paths[i : i + _CHUNK])) for i in tqdm(chunks, unit="chunk")]
     return network, np.concatenate(parts)
@@ -104,21 +98,18 @@ def print_figures(labels: np.ndarray, same: np.ndarray, found: Mapping[str, Any]
     )
 
 
-def save(network: "Facenet", found: Mapping[str, Any], distances: np.ndarray, same: np.ndarray) -> tuple[Path, Path]:
+def save(network: Facenet, found: Mapping[str, Any], distances: np.ndarray, same: np.ndarray) -> tuple[Path, Path]:
     """Writes the card and the picture beside the weights; returns their paths."""
     from utils.pictures.plots import save_distances
 
-    card = update_card(
-        network.model_path,
-        {
-            "network": network.backbone,
-            "embedding_size": network.model.output_shape[-1],
-            "normalization": network.normalization,
-            "input_shape": list(network.input_shape),
-            "calibrated": datetime.date.today().isoformat(),
-            **found,
-        },
-    )
+    facts = {
+        "network": network.backbone,
+        "embedding_size": network.model.output_shape[-1],
+        "normalization": network.normalization,
+        "input_shape": list(network.input_shape),
+        "calibrated": datetime.date.today().isoformat(),
+    }
+    card = update_card(network.model_path, {**facts, **found})
     picture = card.with_suffix(".png")
     title = f"{100 * found['true_accept_rate']:.1f} % of one person's pairs accepted"
     save_distances(picture, roc(distances, same), found["threshold"], title)

@@ -1,25 +1,20 @@
 """Measures a face recogniser on LFW, by the official 10-fold protocol, or on a packed set."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from tqdm import tqdm
-
+from facenet import Facenet, build_detector
 from utils.engine.devices import device_name
 from utils.engine.engine import ENGINES
 from utils.engine.quantization import PRECISIONS
 from utils.engine.stopwatch import Stopwatch
-from utils.evaluation.embedder import DETECTOR_WEIGHTS, RECOGNISER_KEYS, cached_embedder
+from utils.evaluation.embedder import DETECTOR_WEIGHTS, RECOGNISER_KEYS, CachedEmbedder
 from utils.evaluation.lfw_metrics import METRICS, evaluate_embeddings
 from utils.evaluation.lfw_pairs import check_pairs, load_pairs
 from utils.evaluation.lfw_report import print_report, protocol, save_report
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
-
-if TYPE_CHECKING:
-    from facenet import Facenet
-    from retinaface import Retinaface
-    from utils.detection.mtcnn import Mtcnn
 
 _defaults = {
     # data:
@@ -72,21 +67,15 @@ def main() -> None:
     keys = ("lfw_dir_path", "lfw_pairs_path", "packed_path", "variant")
     pairs = load_pairs(*(settings[key] for key in keys))
     check_pairs(pairs, settings["max_missing"])
-    embedder = cached_embedder(settings, build_recogniser, build_detector)
-    found = embedder.embed(pairs.images, clock, progress)
+    # RetinaFace sees the images at their original size.
+    embedder = CachedEmbedder(settings, build_recogniser, partial(build_detector, enlarge=False))
+    found = embedder.embed(pairs.images, clock)
     pairs = pairs.without(found.errors)
     check_pairs(pairs, settings["max_missing"])
     first, second = found.added()[pairs.indices.T]
     with clock.stage("score", len(pairs.labels), "pairs"):
-        result = evaluate_embeddings(
-            first,
-            second,
-            pairs.labels,
-            settings["distance_metric"],
-            settings["subtract_mean"],
-            fars=settings["fars"],
-            folds=pairs.folds,
-        )
+        how = {"metric": settings["distance_metric"], "subtract_mean": settings["subtract_mean"]}
+        result = evaluate_embeddings(first, second, pairs.labels, fars=settings["fars"], folds=pairs.folds, **how)
     text = protocol(settings, pairs)
     print_report(text, pairs, found, result)
     paths = save_report(settings, text, pairs, found, result, clock)
@@ -94,25 +83,11 @@ def main() -> None:
     print("Saved: " + ", ".join(map(str, paths)))
 
 
-def build_recogniser(settings: Mapping[str, Any]) -> "Facenet":
+def build_recogniser(settings: Mapping[str, Any]) -> Facenet:
     """Returns the Facenet of the settings, without a detector; prints the device."""
-    from facenet import Facenet
-
     print(f"Building the networks on {device_name()}")
     chosen = {key: settings[key] for key in ("model_path", "batch_size", *RECOGNISER_KEYS)}
     return Facenet(detector=None, **chosen)
-
-
-def build_detector(settings: Mapping[str, Any]) -> "Retinaface | Mtcnn":
-    """Returns the detector of the settings; RetinaFace sees the images at their original size."""
-    import facenet
-
-    return facenet.build_detector(settings, enlarge=False)
-
-
-def progress(photos, total: int) -> tqdm:
-    """Returns photos behind a progress bar."""
-    return tqdm(photos, total=total, unit="image", desc="embedding", smoothing=0.05)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from retinaface import Retinaface
 from utils.engine.devices import device_name
 from utils.engine.engine import ENGINES
 from utils.engine.stopwatch import Stopwatch
@@ -12,9 +13,6 @@ from utils.evaluation.widerface_results import read_ground_truth
 from utils.evaluation.widerface_run import count_results, detect_all, print_report, save_report
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
-
-if TYPE_CHECKING:
-    from retinaface import Retinaface
 
 _defaults = {
     # data:
@@ -60,10 +58,8 @@ def main() -> None:
     print("Saved: " + ", ".join(map(str, paths)))
 
 
-def build_detector(settings: Mapping[str, Any]) -> "Retinaface":
+def build_detector(settings: Mapping[str, Any]) -> Retinaface:
     """Returns the Retinaface of the settings, for images that are in their test size already."""
-    from retinaface import Retinaface
-
     print(f"Building the network on {device_name()}")
     return Retinaface(letterbox_image=False, **{key: settings[key] for key in _NETWORK_KEYS})
 

@@ -52,7 +52,7 @@ def built(monkeypatch, request):
             monkeypatch.setattr(plots, name, lambda *_: None)
 
     def builder(name, network):
-        return lambda settings: names.append(name) or network
+        return lambda settings, **_: names.append(name) or network
 
     monkeypatch.setattr(eval_LFW, "build_recogniser", builder("recogniser", FakeFacenet()))
     monkeypatch.setattr(eval_LFW, "build_detector", builder("detector", FakeDetector()))

@@ -402,7 +402,7 @@ def test_first_600_pairs_of_lfw():
     model = published("retinaface", engine="auto")
     pairs = read_pairs(need("data/lfw/pairs.txt"))[:600]
     images = find_images(need("data/lfw/images"), pairs)
-    embeddings = model.embed(images.paths)
+    embeddings = model.embed(images.images)
     distances = np.linalg.norm(np.subtract(*embeddings[images.indices.T]), axis=1)
     assert len(distances) == 600
     threshold = best_threshold(distances, images.labels)

@@ -5,15 +5,16 @@ landmarks. Where no face is found, the middle of the image is taken for it.
 """
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedding_cache import EmbeddingCache
@@ -61,62 +62,46 @@ class Embeddings:
         return np.sum(list(self.views.values()), axis=0)
 
 
-class _Source(NamedTuple):
-    """An image to work on and the digest that its results are kept under."""
-
-    key: bytes
-    image: Path | bytes
-
-
 class CachedEmbedder:
     """Embeds images with a recogniser and a detector that are built when first needed."""
 
     def __init__(
         self,
-        recogniser: Callable,
-        recogniser_key: Mapping,
-        detector: Callable | None = None,
-        detector_key: Mapping | None = None,
-        mirror: bool = False,
-        folder: Path | None = None,
-        chunk: int = 32,
-    ):
+        settings: Mapping[str, Any],
+        build_recogniser: Callable[[Mapping[str, Any]], Any],
+        build_detector: Callable[[Mapping[str, Any]], Any],
+    ) -> None:
         """Opens the caches.
 
         Args:
-            recogniser: () -> object with `embed_crops`, `align` and `face_crops`, as `Facenet` has
-                them without a detector; called when it is first needed.
-            recogniser_key: JSON values that decide its embeddings.
-            detector: () -> object with `detect_batch`, called when it is first needed; None if the
-                images are face crops already.
-            detector_key: JSON values that decide its detections.
-            mirror: embed each crop's mirror image, too.
-            folder: of the cache; None keeps nothing on disk.
-            chunk: images in work at once.
+            settings: those of eval_LFW.py: model_path, the keys of `RECOGNISER_KEYS`, detector and what begins with
+                `detector_`, flip (embed each crop's mirror image, too), use_cache, cache_dir and batch_size.
+            build_recogniser: settings -> `Facenet` without a detector.
+            build_detector: settings -> its detector; not called if `detector` is None: then the images are face crops.
+
+        Raises:
+            FileNotFoundError: no weights at a path of the settings.
         """
-        self._recogniser = cache(recogniser)
-        self._detector = cache(detector) if detector else None
-        self._chunk = chunk
-        self._found = EmbeddingCache(folder, "detections", {"detector": detector_key}, _DETECTION_COLUMNS)
-        decisive = {"detector": detector_key, "recogniser": recogniser_key}
+        self._finds = settings["detector"] is not None
+        self._recogniser = cache(partial(build_recogniser, settings))
+        self._detector = cache(partial(build_detector, settings))
+        self._chunk = settings["batch_size"]
+        folder = (settings["cache_dir"] or cache_folder("embeddings")) if settings["use_cache"] else None
+        decisive = {"detector": detector_key(settings) if self._finds else None}
+        self._found = EmbeddingCache(folder, "detections", decisive, _DETECTION_COLUMNS)
+        decisive["recogniser"] = recogniser_key(settings)
         self._embedded = {
             view: EmbeddingCache(folder, "embeddings", {**decisive, "view": view})
-            for view in (("image", "mirror") if mirror else ("image",))
+            for view in (("image", "mirror") if settings["flip"] else ("image",))
         }
+        self._stores = [*self._embedded.values(), *([self._found] if self._finds else [])]
 
-    def embed(
-        self,
-        images: Sequence[Path | bytes],
-        clock: Stopwatch | None = None,
-        progress: Callable[..., Iterable] | None = None,
-    ) -> Embeddings:
-        """Embeds images; those of equal content once.
+    def embed(self, images: Sequence[Path | bytes], clock: Stopwatch) -> Embeddings:
+        """Embeds images, those of equal content once, behind a progress bar.
 
         Args:
             images: files, or the bytes of encoded images.
             clock: gets the times of the stages hash, build, read, detect, align and embed.
-            progress: called as `progress(photos, total=n)` on the stream of the n photos that
-                have to be worked on; `tqdm.tqdm` will do.
 
         Returns:
             The embeddings, in the order of the images.
@@ -125,118 +110,76 @@ class CachedEmbedder:
             OSError: a file cannot be opened. (One that opens but is no image is reported in
                 `Embeddings.errors`.)
         """
-        clock = clock or Stopwatch()
         with clock.stage("hash", len(images)), ThreadPoolExecutor(_HASHING_THREADS) as pool:
             keys = list(pool.map(digest, images))
-        waiting = {key: _Source(key, image) for key, image in zip(keys, images, strict=True) if not self._is_known(key)}
-        failed = self._work(list(waiting.values()), clock, progress) if waiting else {}
+        known = {key for key in keys if all(key in store for store in self._stores)}
+        waiting = {key: image for key, image in zip(keys, images, strict=True) if key not in known}
+        failed = self._work(waiting, clock) if waiting else {}
         return self._collect(keys, failed)
 
-    def _is_known(self, key: bytes) -> bool:
-        stores = [*self._embedded.values(), *([self._found] if self._detector else [])]
-        return all(key in store for store in stores)
+    def _work(self, waiting: Mapping[bytes, Path | bytes], clock: Stopwatch) -> dict[bytes, str]:
+        """Fills the caches from {digest: image}; returns {digest: reason} of the images that cannot be read."""
 
-    def _work(
-        self, sources: list[_Source], clock: Stopwatch, progress: Callable[..., Iterable] | None
-    ) -> dict[bytes, str]:
-        """Fills the caches; returns {digest: reason} of the images that cannot be read."""
-        failed = {}
-        photos: Iterable[Photo] = self._stream(sources, clock)
-        if progress:
-            photos = progress(photos, total=len(sources))
-        for count, photo in enumerate(photos, start=1):
-            if photo.error:
-                failed[photo.source.key] = photo.error
-            if count % _SAVE_EVERY == 0:
-                self._save()
-        self._save()
-        return failed
-
-    def _save(self) -> None:
-        for store in (self._found, *self._embedded.values()):
-            store.save()
-
-    def _stream(self, sources: list[_Source], clock: Stopwatch) -> Iterator[Photo]:
-        def read(source: _Source) -> np.ndarray:
+        def read(key: bytes) -> np.ndarray:
             with clock.stage("read", 1):
-                return read_source(source.image)
+                return read_source(waiting[key])
 
         stages = [clock.timed("align", self._cut), clock.timed("embed", self._embed)]
-        if self._detector:
+        if self._finds:
             stages.insert(0, clock.timed("detect", self._detect))
         with clock.stage("build", 1, "job"):  # here, so that no other stage's time holds it
             self._recogniser()
-            if self._detector and any(source.key not in self._found for source in sources):
+            if self._finds and any(key not in self._found for key in waiting):
                 self._detector()
-        return face_stream(sources, stages, self._chunk, read)
+        failed = {}
+        photos = face_stream(waiting, stages, self._chunk, read)
+        bar = tqdm(photos, total=len(waiting), unit="image", desc="embedding", smoothing=0.05)
+        for count, photo in enumerate(bar, start=1):
+            if photo.error:
+                failed[photo.source] = photo.error
+            if count % _SAVE_EVERY == 0 or count == len(waiting):
+                for store in self._stores:
+                    store.save()
+        return failed
 
     def _detect(self, photos: list[Photo]) -> None:
-        known = [photo for photo in photos if photo.source.key in self._found]
-        for photo in known:
-            photo.faces = Detections.from_array(self._found[photo.source.key])
-        new = [photo for photo in photos if photo.faces is None]
+        new = [photo for photo in photos if photo.source not in self._found]
         if new:
             detect_faces(new, self._detector().detect_batch)
         for photo in new:
-            self._found[photo.source.key] = photo.faces.to_array()
+            self._found[photo.source] = photo.faces.to_array()
+        for photo in photos:
+            photo.faces = Detections.from_array(self._found[photo.source])
 
     def _cut(self, photos: list[Photo]) -> None:
         recogniser = self._recogniser()
-        if self._detector:
+        if self._finds:
             cut_faces(photos, recogniser.align, weighted_face)
         for photo in photos:
             if photo.crop is None:
-                face = middle(photo.image) if self._detector else photo.image
+                face = middle(photo.image) if self._finds else photo.image
                 photo.crop = recogniser.face_crops([face])[0]
 
     def _embed(self, photos: list[Photo]) -> None:
         for view, store in self._embedded.items():
-            new = [photo for photo in photos if photo.source.key not in store]
+            new = [photo for photo in photos if photo.source not in store]
             crops = [photo.crop if view == "image" else photo.crop[:, ::-1] for photo in new]
             rows = self._recogniser().embed_crops(crops) if crops else []
             for photo, row in zip(new, rows, strict=True):
-                store[photo.source.key] = row[None]
+                store[photo.source] = row[None]
 
     def _collect(self, keys: list[bytes], failed: Mapping[bytes, str]) -> Embeddings:
-        good = [index for index, key in enumerate(keys) if key not in failed]
+        errors = {index: failed[key] for index, key in enumerate(keys) if key in failed}
+        good = [index for index in range(len(keys)) if index not in errors]
         views = {}
         for view, store in self._embedded.items():
             rows = np.concatenate([store[keys[index]] for index in good] or [np.empty((0, 0))])
             views[view] = np.full((len(keys), rows.shape[1]), np.nan, np.float32)
             views[view][good] = rows
         faces = np.full(len(keys), -1)
-        if self._detector:
+        if self._finds:
             faces[good] = [len(self._found[keys[index]]) for index in good]
-        errors = {index: failed[key] for index, key in enumerate(keys) if key in failed}
         return Embeddings(views, faces, errors)
-
-
-def cached_embedder(
-    settings: Mapping[str, Any],
-    build_recogniser: Callable[[Mapping[str, Any]], Any],
-    build_detector: Callable[[Mapping[str, Any]], Any],
-) -> CachedEmbedder:
-    """Returns the embedder of a script's settings; its networks are built when first needed.
-
-    Args:
-        settings: those of eval_LFW.py: model_path, the keys of `RECOGNISER_KEYS`, detector and what begins with
-            `detector_`, flip, use_cache, cache_dir and batch_size.
-        build_recogniser: settings -> `Facenet` without a detector.
-        build_detector: settings -> its detector; not called if `detector` is None.
-
-    Raises:
-        FileNotFoundError: no weights at a path of the settings.
-    """
-    detector = settings["detector"]
-    return CachedEmbedder(
-        recogniser=lambda: build_recogniser(settings),
-        recogniser_key=recogniser_key(settings),
-        detector=(lambda: build_detector(settings)) if detector else None,
-        detector_key=detector_key(settings) if detector else None,
-        mirror=settings["flip"],
-        folder=(settings["cache_dir"] or cache_folder("embeddings")) if settings["use_cache"] else None,
-        chunk=settings["batch_size"],
-    )
 
 
 def recogniser_key(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -268,18 +211,10 @@ def detector_weights(settings: Mapping[str, Any]) -> str:
     return locate(settings["detector_model_path"] or default, default)
 
 
-def middle(image: np.ndarray, share: float = MIDDLE) -> np.ndarray:
-    """Cuts out the square in the middle of an image.
-
-    Args:
-        image: (H, W, 3) uint8.
-        share: side of the square divided by the image's shorter side, above 0, at most 1.
-
-    Returns:
-        (s, s, 3) uint8; s is at least 1.
-    """
+def middle(image: np.ndarray) -> np.ndarray:
+    """Returns the square in the middle of an image (H, W, 3) uint8: (s, s, 3), s being `MIDDLE` * min(H, W)."""
     height, width = image.shape[:2]
-    side = max(1, round(share * min(height, width)))
+    side = max(1, round(MIDDLE * min(height, width)))
     top, left = (height - side) // 2, (width - side) // 2
     return image[top : top + side, left : left + side]
 

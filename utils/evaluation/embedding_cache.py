@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import zipfile
+from collections import UserDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,14 +23,14 @@ from utils.files.digests import DIGEST_BYTES, digest
 _log = logging.getLogger(__name__)
 
 
-class EmbeddingCache:
+class EmbeddingCache(UserDict[bytes, np.ndarray]):
     """Arrays (n, width) float32 of images, by the digest of each image's bytes.
 
-    One file holds the arrays of one set of settings. It is read when the cache is made, and `save`
-    writes it as a whole or not at all; what another process has written meanwhile is kept.
+    An entry may be an empty array, n = 0. One file holds the arrays of one set of settings. It is read when the cache
+    is made, and `save` writes it as a whole or not at all; what another process has written meanwhile is kept.
     """
 
-    def __init__(self, folder: str | os.PathLike | None, kind: str, decisive: Mapping, width: int = 0):
+    def __init__(self, folder: str | os.PathLike | None, kind: str, decisive: Mapping, width: int = 0) -> None:
         """Opens the cache.
 
         Args:
@@ -39,39 +40,31 @@ class EmbeddingCache:
                 `weights_digest` and `code_digest`.
             width: columns of the arrays; a file with others counts as damaged. 0: any number.
         """
+        super().__init__()
         self._width = width
         self._path = None
         if folder is not None:
             name = digest(json.dumps(decisive, sort_keys=True).encode()).hex()
             self._path = Path(folder, f"{kind}-{name}.npz")
-        self._arrays = self._read()
+        self.data = self._read()
         self._changed = False
-
-    def __len__(self) -> int:
-        """Returns the number of images."""
-        return len(self._arrays)
-
-    def __contains__(self, key: bytes) -> bool:
-        """Returns whether there is an array, even an empty one, of the image with this digest."""
-        return key in self._arrays
-
-    def __getitem__(self, key: bytes) -> np.ndarray:
-        """Returns the array (n, width) float32 of an image; KeyError if there is none."""
-        return self._arrays[key]
 
     def __setitem__(self, key: bytes, array: ArrayLike) -> None:
         """Keeps the array (n, width) of an image, where n may be 0; it is on disk after `save`."""
-        self._arrays[key] = np.asarray(array, np.float32)
+        self.data[key] = np.asarray(array, np.float32)
         self._changed = True
 
     def save(self) -> None:
         """Writes the file if anything is new; an error while writing is logged, not raised."""
         if self._path is None or not self._changed:
             return
-        self._arrays = {**self._read(), **self._arrays}
+        self.data = {**self._read(), **self.data}
+        # The ragged arrays go as three flat ones: digests (N, 16) uint8, counts (N,), rows (M, width).
+        digests = np.frombuffer(b"".join(self.data), np.uint8).reshape(-1, DIGEST_BYTES)
+        counts, rows = [len(array) for array in self.data.values()], np.concatenate(list(self.data.values()))
         try:
             with replacing(self._path) as temporary:
-                np.savez(temporary, **_pack(self._arrays))
+                np.savez(temporary, digests=digests, counts=counts, rows=rows)
             drop_oldest(self._path.parent, ".npz")
             self._changed = False
         except OSError as error:
@@ -88,17 +81,8 @@ class EmbeddingCache:
             return {}
 
 
-def _pack(arrays: Mapping[bytes, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns ragged arrays as three flat ones: digests (N, 16) uint8, counts (N,), rows (M, width)."""
-    return {
-        "digests": np.frombuffer(b"".join(arrays), np.uint8).reshape(-1, DIGEST_BYTES),
-        "counts": np.array([len(array) for array in arrays.values()]),
-        "rows": np.concatenate(list(arrays.values())),
-    }
-
-
 def _unpack(digests: np.ndarray, counts: np.ndarray, rows: np.ndarray, width: int) -> dict[bytes, np.ndarray]:
-    """Returns what `_pack` was given; ValueError if the parts do not fit each other."""
+    """Returns the arrays that `save` flattened; ValueError if the parts do not fit each other."""
     if digests.shape != (len(counts), DIGEST_BYTES) or counts.sum() != len(rows):
         raise ValueError("its parts do not fit each other")
     if rows.ndim != 2 or width not in (0, rows.shape[1]):

@@ -234,8 +234,7 @@ def _checked_folds(folds: ArrayLike | None, nrof_folds: int, pairs: int) -> np.n
         if not 2 <= nrof_folds <= pairs:
             raise ValueError(f"cannot make {nrof_folds} folds of {pairs} pairs (2 to {pairs})")
         # Ragged split as scikit-learn's KFold: the first folds take the remainder.
-        sizes = np.full(nrof_folds, pairs // nrof_folds)
-        sizes[: pairs % nrof_folds] += 1
+        sizes = [len(part) for part in np.array_split(np.empty(pairs), nrof_folds)]
         return np.repeat(np.arange(nrof_folds), sizes)
     folds = np.asarray(folds)
     if folds.shape != (pairs,):

@@ -1,10 +1,10 @@
 """Verification pairs: LFW's pairs.txt with its images, and packed sets such as lfw.bin."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,38 +15,12 @@ _PACKED_FOLDS = 10  # a packed set names no folds: its pairs are cut into ten in
 
 
 class Pair(NamedTuple):
-    """Two photos, named as in pairs.txt, and the fold that they belong to (from 0)."""
+    """Two photos and the fold that they belong to (from 0); a photo is named "<Name>_<number>", as in "Ann_0003"."""
 
-    name_1: str
-    number_1: int
-    name_2: str
-    number_2: int
+    first: str
+    second: str
     same: bool
     fold: int
-
-    @property
-    def photos(self) -> tuple[tuple[str, int], tuple[str, int]]:
-        """(name, number) of the two photos."""
-        return (self.name_1, self.number_1), (self.name_2, self.number_2)
-
-
-@dataclass(frozen=True)
-class PairImages:
-    """The images behind the pairs that could be resolved.
-
-    Attributes:
-        paths: U distinct image files, in order of first use.
-        indices: (P, 2) int64 into `paths`.
-        labels: (P,) bool, true for the same person.
-        folds: (P,) int64, pass them to `lfw_metrics.evaluate(folds=...)`.
-        skipped: (pair, reason) for each pair with a missing image.
-    """
-
-    paths: list[Path]
-    indices: np.ndarray
-    labels: np.ndarray
-    folds: np.ndarray
-    skipped: list[tuple[Pair, str]]
 
 
 @dataclass(frozen=True)
@@ -55,16 +29,16 @@ class PairSet:
 
     Attributes:
         name: of the set, for the report.
-        images: U files, or bytes of encoded images.
+        images: U distinct files in the order of their first use, or U encoded images as bytes.
         names: U names for messages.
         indices: (P, 2) int64 into `images`.
         labels: (P,) bool, true for the same person.
-        folds: (P,) int64.
+        folds: (P,) int64; pass them to `lfw_metrics.evaluate(folds=...)`.
         skipped: (pair, reason) of each pair that was left out.
     """
 
     name: str
-    images: list[Path] | list[bytes]
+    images: list[Any]
     names: list[str]
     indices: np.ndarray
     labels: np.ndarray
@@ -106,21 +80,12 @@ def load_pairs(
         OSError: a file cannot be read.
     """
     if packed_path is not None:
-        return _load_packed(Path(packed_path), name)
-    path = Path(lfw_pairs_path)
-    if not path.is_file():
-        raise ValueError(f"{path}: lfw_pairs_path is no file; it should be LFW's pairs.txt")
-    found = find_images(lfw_dir_path, read_pairs(path))
-    skipped = [(" | ".join(map(_stem, pair.photos)), reason) for pair, reason in found.skipped]
-    return PairSet(
-        name=name or f"LFW in {lfw_dir_path}",
-        images=found.paths,
-        names=[path.stem for path in found.paths],
-        indices=found.indices,
-        labels=found.labels,
-        folds=found.folds,
-        skipped=skipped,
-    )
+        pairs = _load_packed(Path(packed_path))
+    elif Path(lfw_pairs_path).is_file():
+        pairs = find_images(lfw_dir_path, read_pairs(lfw_pairs_path))
+    else:
+        raise ValueError(f"{lfw_pairs_path}: lfw_pairs_path is no file; it should be LFW's pairs.txt")
+    return replace(pairs, name=name or pairs.name)
 
 
 def check_pairs(pairs: PairSet, max_missing: float) -> None:
@@ -176,7 +141,7 @@ def read_pairs(path: str | os.PathLike) -> list[Pair]:
     return pairs
 
 
-def find_images(root: str | os.PathLike, pairs: list[Pair]) -> PairImages:
+def find_images(root: str | os.PathLike, pairs: list[Pair]) -> PairSet:
     """Resolves each photo to `<root>/<Name>/<Name>_0001` with .jpg, .jpeg or .png.
 
     A pair with a missing image is skipped and reported, so a partial or aligned copy of the set
@@ -188,23 +153,22 @@ def find_images(root: str | os.PathLike, pairs: list[Pair]) -> PairImages:
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder; it should hold <Name>/<Name>_0001.jpg")
-    photos = dict.fromkeys(photo for pair in pairs for photo in pair.photos)
-    files = {photo: path for photo in photos if (path := _find_image(root, photo))}
-    kept, skipped = [], []
-    for pair in pairs:
-        missing = [photo for photo in dict.fromkeys(pair.photos) if photo not in files]
-        if missing:
-            names = " and ".join(_stem(photo) for photo in missing)
-            skipped.append((pair, f"no {', '.join(EXTENSIONS)} image of {names} in {root}"))
-        else:
-            kept.append(pair)
+    files = {photo: _find_image(root, photo) for photo in dict.fromkeys(_photos(pairs))}
+    kept = [pair for pair in pairs if files[pair.first] and files[pair.second]]
     if not kept:
         raise ValueError(f"{root}: no pair has both its images, as <Name>/<Name>_0001.jpg")
-    used = list(dict.fromkeys(photo for pair in kept for photo in pair.photos))
+    skipped = []
+    for pair in pairs:
+        if missing := [photo for photo in dict.fromkeys(pair[:2]) if not files[photo]]:
+            reason = f"no {', '.join(EXTENSIONS)} image of {' and '.join(missing)} in {root}"
+            skipped.append((f"{pair.first} | {pair.second}", reason))
+    used = list(dict.fromkeys(_photos(kept)))
     position = {photo: index for index, photo in enumerate(used)}
-    return PairImages(
-        paths=[files[photo] for photo in used],
-        indices=np.array([[position[photo] for photo in pair.photos] for pair in kept]),
+    return PairSet(
+        name=f"LFW in {root}",
+        images=[files[photo] for photo in used],
+        names=used,
+        indices=np.array([[position[pair.first], position[pair.second]] for pair in kept]),
         labels=np.array([pair.same for pair in kept]),
         folds=np.array([pair.fold for pair in kept]),
         skipped=skipped,
@@ -243,10 +207,10 @@ def read_packed(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     return images, np.array(labels, dtype=bool)
 
 
-def _load_packed(path: Path, name: str | None) -> PairSet:
+def _load_packed(path: Path) -> PairSet:
     images, labels = read_packed(path)
     return PairSet(
-        name=name or str(path),
+        name=str(path),
         images=images,
         names=[f"image {index} of {path.name}" for index in range(len(images))],
         indices=np.arange(len(images)).reshape(-1, 2),
@@ -256,21 +220,20 @@ def _load_packed(path: Path, name: str | None) -> PairSet:
     )
 
 
-def _stem(photo: tuple[str, int]) -> str:
-    name, number = photo
-    return f"{name}_{number:04d}"
+def _photos(pairs: list[Pair]) -> Iterator[str]:
+    return (photo for pair in pairs for photo in pair[:2])
 
 
-def _find_image(root: Path, photo: tuple[str, int]) -> Path | None:
-    base = root / photo[0] / _stem(photo)
-    candidates = (base.with_name(base.name + extension) for extension in EXTENSIONS)
+def _find_image(root: Path, photo: str) -> Path | None:
+    person = photo.rpartition("_")[0]
+    candidates = (root / person / f"{photo}{extension}" for extension in EXTENSIONS)
     return next((path for path in candidates if path.is_file()), None)
 
 
 def _parse_header(line: str, path: Path) -> tuple[int, int]:
     """Returns (folds, pairs per kind and fold) of a line `10 300` or `500`."""
     fields = line.split()
-    if len(fields) not in (1, 2) or not all(_is_count(field) for field in fields):
+    if len(fields) not in (1, 2) or not all(field.isdecimal() and int(field) for field in fields):
         raise ValueError(f"{path}:1: expected `<folds> <pairs per kind>` as `10 300`, got {line!r}")
     fold_count, per_kind = map(int, ["1", *fields][-2:])
     return fold_count, per_kind
@@ -278,21 +241,15 @@ def _parse_header(line: str, path: Path) -> tuple[int, int]:
 
 def _parse_pair(line: str, fold: int, where: str) -> Pair:
     fields = [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
-    if len(fields) == 3:
-        fields = [fields[0], fields[1], fields[0], fields[2]]
-        same = True
-    elif len(fields) == 4:
-        same = False
-    else:
+    same = len(fields) == 3
+    if same:
+        fields.insert(2, fields[0])
+    if len(fields) != 4:
         raise ValueError(f"{where}: expected `name n1 n2` or `name1 n1 name2 n2`, got {line!r}")
     name_1, number_1, name_2, number_2 = fields
     if not (name_1 and name_2 and number_1.isdecimal() and number_2.isdecimal()):
         raise ValueError(f"{where}: expected names and whole image numbers, got {line!r}")
-    return Pair(name_1, int(number_1), name_2, int(number_2), same, fold)
-
-
-def _is_count(field: str) -> bool:
-    return field.isdecimal() and int(field) > 0
+    return Pair(f"{name_1}_{int(number_1):04d}", f"{name_2}_{int(number_2):04d}", same, fold)
 
 
 def _elements(part: object) -> list:

@@ -1,6 +1,5 @@
 """What a verification run says: its protocol, its figures on the screen, as JSON and as pictures."""
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedder import Embeddings
 from utils.evaluation.lfw_metrics import VerificationResult
 from utils.evaluation.lfw_pairs import PairSet
-from utils.files.atomic_file import replacing
+from utils.files.atomic_file import save_json
 
 _LISTED = 5  # images or pairs named on the screen; the JSON file names all
 
@@ -113,8 +112,7 @@ def save_report(
         "seconds": clock.seconds,
         "stages": clock.stages(),
     }
-    with replacing(paths[0]) as temporary:
-        temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+    save_json(paths[0], report)
     points = dict(zip(result.fars.tolist(), result.tar_mean.tolist(), strict=True))
     save_roc(paths[1], result.roc, f"ROC, area {result.auc:.5f}", points)
     title = f"Accuracy {result.accuracy_mean:.5f}+-{result.accuracy_std:.5f}"
@@ -123,17 +121,6 @@ def save_report(
 
 
 def figures(result: VerificationResult) -> dict[str, Any]:
-    """Returns the figures of a result as JSON values, without its curve; NaN becomes None."""
-    values = {
-        name: value.tolist() if isinstance(value, np.ndarray) else value
-        for name, value in vars(result).items()
-        if name != "roc"
-    }
-    # JSON has no NaN: a rate that the pairs cannot give is null.
-    return {name: _without_nan(value) for name, value in values.items()}
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if value != value else value
+    """Returns the figures of a result as lists and numbers, without its curve."""
+    values = {name: value for name, value in vars(result).items() if name != "roc"}
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,14 +37,6 @@ def roc(distances: ArrayLike, labels: ArrayLike) -> Roc:
     return Roc(far=false_accepts / false_accepts[-1], tar=true_accepts / true_accepts[-1], thresholds=thresholds)
 
 
-def auc(distances: ArrayLike, labels: ArrayLike) -> float:
-    """Returns the area under the ROC curve: the chance that a same pair is nearer than a different one.
-
-    A tie counts half. Arguments and errors are those of `roc`.
-    """
-    return area(roc(distances, labels))
-
-
 def equal_error_rate(distances: ArrayLike, labels: ArrayLike) -> float:
     """Returns the error rate where FAR equals 1 - TAR, linear between neighbouring points of the ROC curve.
 
@@ -75,15 +67,7 @@ def tar_at_far(distances: ArrayLike, labels: ArrayLike, fars: Sequence[float]) -
     return rate_below(distances[labels], threshold_at_far(distances[~labels], fars))
 
 
-@overload
-def threshold_at_far(negative_distances: ArrayLike, far: float) -> float: ...
-
-
-@overload
-def threshold_at_far(negative_distances: ArrayLike, far: Sequence[float] | np.ndarray) -> np.ndarray: ...
-
-
-def threshold_at_far(negative_distances: ArrayLike, far: float | Sequence[float] | np.ndarray) -> float | np.ndarray:
+def threshold_at_far(negative_distances: ArrayLike, far: ArrayLike) -> Any:
     """Returns the largest threshold whose false accept rate is at most `far`.
 
     With k = floor(far * N) false accepts allowed, it is the (k + 1)-th smallest distance: pairs
@@ -157,7 +141,10 @@ def rate_below(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 
 
 def area(curve: Roc) -> float:
-    """Returns the area under a ROC curve, 0 to 1."""
+    """Returns the area under a ROC curve, 0 to 1: the chance that a same pair is nearer than a different one.
+
+    A tie counts half.
+    """
     return float(np.trapezoid(curve.tar, curve.far))
 
 
@@ -165,9 +152,8 @@ def equal_error(curve: Roc) -> float:
     """Returns the rate at which false accepts and false rejects are equal, 0 to 1."""
     excess = curve.far - (1.0 - curve.tar)  # rises from -1 to 1
     after = int(np.argmax(excess >= 0.0))
-    before = after - 1
-    fraction = -excess[before] / (excess[after] - excess[before])
-    return float(curve.far[before] + fraction * (curve.far[after] - curve.far[before]))
+    pair = slice(after - 1, after + 1)
+    return float(np.interp(0.0, excess[pair], curve.far[pair]))
 
 
 def checked_pairs(distances: ArrayLike, labels: ArrayLike, both_kinds: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -177,8 +163,8 @@ def checked_pairs(distances: ArrayLike, labels: ArrayLike, both_kinds: bool = Tr
         raise ValueError(f"distances and labels must be two (P,) arrays, got {distances.shape}, {labels.shape}")
     if not distances.size:
         raise ValueError("no pairs to score")
-    if not np.isfinite(distances).all():
-        bad = np.flatnonzero(~np.isfinite(distances))
+    bad = np.flatnonzero(~np.isfinite(distances))
+    if bad.size:
         raise ValueError(f"{len(bad)} distances are NaN or infinite, the first is pair {bad[0]}")
     if not np.isin(labels, (0, 1)).all():
         raise ValueError("labels must be booleans or 0 (different) and 1 (same)")

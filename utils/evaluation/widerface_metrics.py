@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from utils.evaluation.widerface_results import read_ground_truth, read_results
+from utils.faces.boxes import iou
 
 THRESHOLDS = 1.0 - np.arange(1, 1001) / 1000.0
 """(1000,) falling score thresholds, 0.999 to 0; a detection counts from score >= threshold."""
@@ -133,7 +134,7 @@ def evaluate_arrays(
 
 
 def overlaps(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
-    """IoU in whole pixels: a side is x2 - x1 + 1, as the benchmark's own tool counts it.
+    """Returns the IoU of every pair in whole pixels: a side is x2 - x1 + 1, as the benchmark's own tool counts it.
 
     See also `utils.faces.boxes.iou`, where a side is x2 - x1, which suppression and all else use.
 
@@ -144,16 +145,8 @@ def overlaps(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
     Returns:
         (D, G) float64, 0 to 1.
     """
-    boxes, truths = np.asarray(boxes, np.float64), np.asarray(truths, np.float64)
-    width, height = (
-        np.minimum(boxes[:, None, axis + 2], truths[:, axis + 2])
-        - np.maximum(boxes[:, None, axis], truths[:, axis])
-        + 1.0
-        for axis in (0, 1)
-    )
-    common = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    union = _pixel_area(boxes)[:, None] + _pixel_area(truths) - common
-    return np.divide(common, union, out=np.zeros_like(common), where=common > 0.0)
+    last_pixel = np.array([0.0, 0.0, 1.0, 1.0])
+    return iou(boxes + last_pixel, truths + last_pixel)
 
 
 def average_precision(recall: np.ndarray, precision: np.ndarray) -> float:
@@ -223,7 +216,3 @@ def _claims(boxes: Sequence[np.ndarray], truths: Sequence[np.ndarray], iou_thres
 
 def _concatenate(parts: Sequence[np.ndarray], dtype: DTypeLike) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype), *(np.asarray(part, dtype).ravel() for part in parts)])
-
-
-def _pixel_area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2] - boxes[:, 0] + 1.0) * (boxes[:, 3] - boxes[:, 1] + 1.0)

@@ -1,12 +1,13 @@
 """WIDER FACE files: detection results in the benchmark's text layout and its .mat ground truth."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from utils.faces.detections import Detections
 from utils.files.atomic_file import replacing
@@ -42,34 +43,29 @@ class GroundTruth:
         )
 
 
-def write_result(folder: str | os.PathLike, event: str, image_name: str, detections: Detections | ArrayLike) -> Path:
-    """Writes `<folder>/<event>/<image>.txt`: the image name, the count, then a line `x y w h score` for each face.
+def result_path(folder: str | os.PathLike, event: str, name: str) -> Path:
+    """Returns the result file of an image: `<folder>/<event>/<name>.txt`."""
+    return Path(folder, event, f"{name}.txt")
+
+
+def write_result(path: Path, faces: Detections) -> None:
+    """Writes a result file: the image's name, the count, then a line `x y w h score` for each face, the best first.
 
     Args:
-        folder: result folder; it is made if it does not exist.
-        event: event folder of the image, such as "0--Parade".
-        image_name: image file name; folders before it and .jpg, .jpeg or .png are dropped.
-        detections: `Detections`, or (N, 5 or more) floats: x1 y1 x2 y2 score in pixels of the
-            original image, more columns (landmarks) unused. N may be 0. The file has the best first.
-
-    Returns:
-        The file's path. The file is written as a whole or not at all.
+        path: see `result_path`; the folder is made, the file is written as a whole or not at all.
+        faces: in pixels of the original image.
 
     Raises:
-        ValueError: an array of another shape, or NaN in it.
+        ValueError: NaN among the numbers.
     """
-    rows = _as_rows(detections)
+    rows = faces.to_array()[:, :5].astype(np.float64)
     if not np.isfinite(rows).all():
-        raise ValueError(f"detections of {event}/{image_name} hold NaN or infinite values")
+        raise ValueError(f"{path}: the detections hold NaN or infinite values")
     rows = rows[np.argsort(-rows[:, 4], kind="stable")]
     rows[:, 2:4] -= rows[:, :2]
-    stem = _stem(image_name)
-    lines = [stem, str(len(rows))]
-    lines += [f"{x:.4f} {y:.4f} {w:.4f} {h:.4f} {score:.9g}" for x, y, w, h, score in rows.tolist()]
-    path = Path(folder, event, stem + ".txt")
+    lines = [f"{x:.4f} {y:.4f} {w:.4f} {h:.4f} {score:.9g}" for x, y, w, h, score in rows.tolist()]
     with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+        temporary.write_text("\n".join([path.stem, str(len(rows)), *lines]) + "\n", encoding="utf-8")
 
 
 def read_result(path: str | os.PathLike) -> np.ndarray:
@@ -87,17 +83,22 @@ def read_result(path: str | os.PathLike) -> np.ndarray:
     count = lines[1].strip() if len(lines) > 1 else ""
     if not count.isdecimal():
         raise ValueError(f"{path}:2: expected the number of faces, got {count!r}")
-    fields = [line.split() for line in lines[2:]]
-    try:
-        rows = np.array(fields, dtype=np.float64).reshape(-1, 5)
-    except ValueError:
-        rows = np.empty((0, 5))
-    if len(rows) != len(fields) or not np.isfinite(rows).all():
-        raise ValueError(f"{path}:{_first_malformed(fields)}: expected `x y w h score`")
+    rows = [_parse_face(line, f"{path}:{number}") for number, line in enumerate(lines[2:], start=3)]
     if len(rows) != int(count):
         raise ValueError(f"{path}:2: says {count} faces, but {len(rows)} lines follow")
-    rows[:, 2:4] += rows[:, :2]
-    return rows
+    faces = np.array(rows).reshape(-1, 5)
+    faces[:, 2:4] += faces[:, :2]
+    return faces
+
+
+def _parse_face(line: str, place: str) -> list[float]:
+    try:
+        numbers = [float(word) for word in line.split()]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 5 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{place}: expected `x y w h score`")
+    return numbers
 
 
 def read_results(folder: str | os.PathLike) -> dict[Image, np.ndarray]:
@@ -126,76 +127,26 @@ def read_ground_truth(gt_dir: str | os.PathLike) -> GroundTruth:
     """
     gt_dir = Path(gt_dir)
     path = gt_dir / "wider_face_val.mat"
-    table = _load_mat(path, ("event_list", "file_list", "face_bbx_list"))
-    try:
-        events = [str(cell[0]) for cell in _cells(table["event_list"])]
-        names = [[str(cell[0]) for cell in _cells(group)] for group in _cells(table["file_list"])]
-        groups = _cells(table["face_bbx_list"])
-        boxes = [_boxes_xyxy(cell) for group in groups for cell in _cells(group)]
-    except (IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not WIDER FACE ground truth ({error})") from None
-    images = [(event, name) for event, group in zip(events, names, strict=False) for name in group]
-    if len(events) != len(names) or len(images) != len(boxes):
-        raise ValueError(f"{path}: {len(images)} images but {len(boxes)} sets of boxes")
+    events, files, groups = _load_cells(path, "event_list", "file_list", "face_bbx_list")
+    names = [(str(event[0]), str(cell[0])) for event, group in zip(events, files, strict=False) for cell in group]
+    boxes = [_boxes_xyxy(cell) for group in groups for cell in group]
+    if len(events) != len(files) or len(names) != len(boxes):
+        raise ValueError(f"{path}: {len(names)} images but {len(boxes)} sets of boxes")
     sizes = [len(faces) for faces in boxes]
     keep = {name: _read_keep(gt_dir / f"wider_{name}_val.mat", sizes) for name in SETTINGS}
-    return GroundTruth(images=images, boxes=boxes, keep=keep)
+    return GroundTruth(images=names, boxes=boxes, keep=keep)
 
 
-def _as_rows(detections: Detections | ArrayLike) -> np.ndarray:
-    """Returns an (N, 5) float64 copy: xyxy, score."""
-    if isinstance(detections, Detections):
-        detections = np.column_stack([detections.boxes, detections.scores])
-    rows = np.asarray(detections, np.float64)
-    if rows.ndim == 2 and rows.shape[1] >= 5:
-        return rows[:, :5].copy()
-    if rows.size == 0:
-        return np.empty((0, 5))
-    raise ValueError(f"detections must be (N, 5): x1 y1 x2 y2 score; got {rows.shape}")
-
-
-def _stem(image_name: str) -> str:
-    name = Path(image_name).name
-    stem, extension = os.path.splitext(name)
-    return stem if extension.lower() in (".jpg", ".jpeg", ".png") else name
-
-
-def _first_malformed(fields: list[list[str]]) -> int:
-    """Returns the line number in the file of the first row that is not five finite numbers."""
-    for number, row in enumerate(fields, start=3):
-        try:
-            values = np.array(row, dtype=np.float64)
-        except ValueError:
-            return number
-        if values.shape != (5,) or not np.isfinite(values).all():
-            return number
-    raise AssertionError("no malformed row")
-
-
-def _cells(column: object) -> list:
-    """Returns the entries of a MATLAB cell column."""
-    if not isinstance(column, np.ndarray) or column.dtype != object:
-        raise ValueError("a table is not made of cells")
-    return list(column.ravel())
-
-
-def _whole(numbers: ArrayLike) -> np.ndarray:
-    return np.asarray(numbers, np.int64).ravel()
-
-
-def _boxes_xyxy(cell: ArrayLike) -> np.ndarray:
-    boxes = np.asarray(cell, np.float64).reshape(-1, 4).copy()
+def _boxes_xyxy(cell: np.ndarray) -> np.ndarray:
+    boxes = cell.astype(np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
 
 
 def _read_keep(path: Path, sizes: list[int]) -> list[np.ndarray]:
-    """Returns a mask per image from the file's face numbers, which count from 1."""
-    groups = _load_mat(path, ("gt_list",))["gt_list"]
-    try:
-        cells = [_whole(cell) for group in _cells(groups) for cell in _cells(group)]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not WIDER FACE ground truth ({error})") from None
+    """Returns a mask for each image from the file's face numbers, which count from 1."""
+    (groups,) = _load_cells(path, "gt_list")
+    cells = [cell.ravel().astype(np.int64) for group in groups for cell in group]
     if len(cells) != len(sizes):
         raise ValueError(f"{path}: {len(cells)} images, but wider_face_val.mat has {len(sizes)}")
     masks = [np.zeros(size, bool) for size in sizes]
@@ -206,17 +157,23 @@ def _read_keep(path: Path, sizes: list[int]) -> list[np.ndarray]:
     return masks
 
 
-def _load_mat(path: Path, keys: tuple[str, ...]) -> dict:
-    """Returns the named tables of a .mat file, each an object array (events, 1)."""
+def _load_cells(path: Path, *keys: str) -> list[list[Any]]:
+    """Returns the named tables of a .mat file, MATLAB cell columns, as lists; a cell of cells as a list, too."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise ValueError(f"{path}: missing; the folder must hold the official wider_*_val.mat")
     try:
-        table = loadmat(path, variable_names=keys)
+        tables = loadmat(path, variable_names=keys)
     except (MatReadError, NotImplementedError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a readable .mat file ({error})") from None
-    if absent := [key for key in keys if key not in table]:
+    if absent := [key for key in keys if key not in tables]:
         raise ValueError(f"{path}: has no {', '.join(absent)}; not WIDER FACE ground truth")
-    return table
+    if not all(tables[key].dtype == object for key in keys):
+        raise ValueError(f"{path}: not WIDER FACE ground truth (a table is not made of cells)")
+    return [_unpack(tables[key]) for key in keys]
+
+
+def _unpack(cells: np.ndarray) -> list[Any]:
+    return [_unpack(cell) if cell.dtype == object else cell for cell in cells.ravel()]

@@ -5,9 +5,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -15,10 +14,9 @@ from utils.detection.multi_scale import merge, views
 from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedder import DETECTOR_WEIGHTS
 from utils.evaluation.widerface_metrics import PrecisionRecall
-from utils.evaluation.widerface_results import GroundTruth, write_result
-from utils.faces.detections import Detections
+from utils.evaluation.widerface_results import GroundTruth, result_path, write_result
 from utils.faces.photo_stream import Photo, face_stream
-from utils.files.atomic_file import replacing
+from utils.files.atomic_file import save_json
 from utils.files.digests import weights_digest
 from utils.weights.location import locate
 
@@ -27,16 +25,8 @@ _DECISIVE = ("confidence", "nms_iou", "input_shape", "original_size", "scales", 
 _SAMPLE_NAME = "<event>/<image>.jpg"
 
 
-class Detector(Protocol):
-    """A wrapper that finds faces in images, such as `Retinaface`."""
-
-    def detect_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
-        """Returns the faces of each (H, W, 3) uint8 RGB image."""
-        ...
-
-
 def detect_all(
-    settings: Mapping[str, Any], truth: GroundTruth, build_detector: Callable[[], Detector], clock: Stopwatch
+    settings: Mapping[str, Any], truth: GroundTruth, build_detector: Callable[[], Any], clock: Stopwatch
 ) -> None:
     """Writes a result file for each image of the ground truth that has none yet.
 
@@ -56,22 +46,28 @@ def detect_all(
     images = find_images(settings["image_dir"], truth, settings["allow_missing"])
     claim_results(settings)
     folder = settings["result_dir"]
-    todo = [path for path in images if not result_path(folder, path.parent.name, path.stem).is_file()]
+    todo = [path for path in images if not _result_of(path, folder).is_file()]
     if len(todo) < len(images):
         print(f"{len(images) - len(todo)} of {len(images)} images have a result already")
     if not todo:
         return
     with clock.stage("build", 1, "job"):
         detector = build_detector()
-    stages = [
-        clock.timed("detect", partial(detect, settings=settings, detector=detector)),
-        clock.timed("write", partial(write, folder=folder)),
-    ]
+
+    def write(photos: list[Photo]) -> None:
+        for photo in photos:
+            write_result(_result_of(photo.source, folder), photo.faces)
+
+    finding = partial(detect, settings=settings, detector=detector)
+    stages = [clock.timed("detect", finding), clock.timed("write", write)]
     photos = face_stream(sorted_by_size(todo), stages, settings["batch_size"])
-    with tqdm(photos, total=len(todo), unit="image") as bar:
-        for photo in bar:
-            if photo.error:
-                raise ValueError(photo.error)
+    for photo in tqdm(photos, total=len(todo), unit="image"):
+        if photo.error:
+            raise ValueError(photo.error)
+
+
+def _result_of(image: Path, folder: str | os.PathLike) -> Path:
+    return result_path(folder, image.parent.name, image.stem)
 
 
 def find_images(image_dir: str | os.PathLike, truth: GroundTruth, allow_missing: bool = False) -> list[Path]:
@@ -128,32 +124,26 @@ def claim_results(settings: Mapping[str, Any]) -> None:
     own["weights"] = weights_digest(locate(settings["model_path"], DETECTOR_WEIGHTS["retinaface"]))
     advice = "choose another result_dir, delete this one, or use --score_only"
     if note.is_file():
-        found = _read_note(note, advice)
-        changed = [key for key in own if found.get(key) != own[key]]
-        if changed:
-            was, now = found.get(changed[0]), own[changed[0]]
-            raise ValueError(f"{folder}: holds results made with {changed[0]} {was}, not {now}; {advice}")
+        try:
+            found = dict(json.loads(note.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{note}: damaged ({error}); {advice}") from error
+        for key, now in own.items():
+            if found.get(key) != now:
+                raise ValueError(f"{folder}: holds results made with {key} {found.get(key)}, not {now}; {advice}")
     elif next(folder.glob("*/*.txt"), None):
         raise ValueError(f"{folder}: holds results of unknown settings; {advice}")
     else:
-        with replacing(note) as temporary:
-            temporary.write_text(json.dumps(own, indent=2), encoding="utf-8")
+        save_json(note, own)
 
 
-def _read_note(note: Path, advice: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(note.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{note}: damaged ({error}); {advice}") from error
-
-
-def detect(photos: Sequence[Photo], settings: Mapping[str, Any], detector: Detector) -> None:
+def detect(photos: Sequence[Photo], settings: Mapping[str, Any], detector: Any) -> None:
     """Fills in the faces of photos, found in all their views: a stage of `face_stream`.
 
     Args:
         photos: with their images.
         settings: those of evaluation.py; of them input_shape, original_size, scales, flip and nms_iou.
-        detector: sees the views as they are.
+        detector: its `detect_batch` sees the views as they are.
     """
     limit = None if settings["original_size"] else settings["input_shape"][:2]
     seen = [views(photo.image, limit, settings["scales"], settings["flip"]) for photo in photos]
@@ -161,17 +151,6 @@ def detect(photos: Sequence[Photo], settings: Mapping[str, Any], detector: Detec
     for photo, group in zip(photos, seen, strict=True):
         faces = merge([view.to_original(next(found)) for view in group], settings["nms_iou"])
         photo.faces = faces.clip(photo.image.shape[:2])
-
-
-def write(photos: Sequence[Photo], folder: str | os.PathLike) -> None:
-    """Writes the result files of photos whose faces are known: a stage of `face_stream`."""
-    for photo in photos:
-        write_result(folder, photo.source.parent.name, photo.source.name, photo.faces)
-
-
-def result_path(folder: str | os.PathLike, event: str, name: str) -> Path:
-    """Returns the result file of an image."""
-    return Path(folder, event, f"{name}.txt")
 
 
 def count_results(folder: str | os.PathLike, truth: GroundTruth) -> int:
@@ -210,15 +189,14 @@ def save_report(
     folder = Path(settings["output_dir"])
     paths = [folder / "widerface.json", folder / "widerface_precision_recall.png"]
     report = {
-        "average_precision": {name: _number(c.average_precision) for name, c in curves.items()},
+        "average_precision": {name: curve.average_precision for name, curve in curves.items()},
         "faces": {name: curve.faces for name, curve in curves.items()},
         "images": scored,
         "settings": dict(settings),
         "seconds": clock.seconds,
         "stages": clock.stages(),
     }
-    with replacing(paths[0]) as temporary:
-        temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
+    save_json(paths[0], report)
     lines = {
         f"{name} (AP {curve.average_precision:.4f})": (curve.recall, curve.precision)
         for name, curve in curves.items()
@@ -226,8 +204,3 @@ def save_report(
     }
     save_precision_recall(paths[1], lines, f"WIDER FACE validation, {scored} images")
     return paths
-
-
-def _number(value: float) -> float | None:
-    """Returns a float as a JSON value: None for NaN, a setting without faces."""
-    return None if np.isnan(value) else float(value)

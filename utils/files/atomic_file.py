@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import glob
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -38,6 +40,18 @@ def replacing(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
             _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes a value as a JSON file, as a whole or not at all; NaN, which JSON does not have, becomes null.
+
+    Args:
+        path: of the file; its folder is made.
+        value: what `json.dumps` takes.
+    """
+    plain = json.loads(json.dumps(value), parse_constant=lambda name: None if name == "NaN" else float(name))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def remove_leftovers(path: str | os.PathLike) -> None:

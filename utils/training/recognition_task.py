@@ -269,9 +269,9 @@ class RecognitionTask:
         return chosen
 
     def _lfw(self, batch_size: int) -> Verification:
-        from utils.evaluation.lfw_pairs import find_images, read_pairs
+        from utils.evaluation.lfw_pairs import load_pairs
 
         settings = self.settings
-        found = find_images(settings["lfw_dir_path"], read_pairs(settings["lfw_pairs_path"]))
-        faces = self._unchanged([str(p) for p in found.paths], [0] * len(found.paths), batch_size)
+        found = load_pairs(settings["lfw_dir_path"], settings["lfw_pairs_path"])
+        faces = self._unchanged([str(p) for p in found.images], [0] * len(found.images), batch_size)
         return Verification("lfw", faces, found.indices, found.labels, settings["lfw_period"])

@@ -10,7 +10,6 @@ from utils.evaluation.embedder import (
     DETECTOR_WEIGHTS,
     RECOGNISER_KEYS,
     CachedEmbedder,
-    cached_embedder,
     detector_key,
     middle,
     read_source,
@@ -64,15 +63,27 @@ class Lab:
         self.built.append(what)
         return getattr(self, what)
 
-    def embedder(self, recogniser_key="weights 1", detector_key="weights 1", **settings):
-        finds = detector_key is not None
-        return CachedEmbedder(
-            lambda: self.build("recogniser"),
-            {"weights": recogniser_key},
-            (lambda: self.build("detector")) if finds else None,
-            {"weights": detector_key} if finds else None,
-            **{"folder": self.folder, "chunk": 2, **settings},
-        )
+    def weights(self, content):
+        path = self.folder.parent / content
+        path.write_text(content)
+        return path
+
+    def embedder(self, recogniser="weights 1", detector="weights 1", **changes):
+        settings = {
+            **dict.fromkeys(RECOGNISER_KEYS),
+            "model_path": self.weights(recogniser),
+            "detector": detector and "retinaface",
+            "detector_model_path": detector and self.weights(detector),
+            "flip": False,
+            "use_cache": True,
+            "cache_dir": self.folder,
+            "batch_size": 2,
+            **changes,
+        }
+        return CachedEmbedder(settings, lambda _: self.build("recogniser"), lambda _: self.build("detector"))
+
+    def embed(self, images, **changes):
+        return self.embedder(**changes).embed(images, Stopwatch())
 
 
 @pytest.fixture
@@ -103,13 +114,13 @@ def write(tmp_path, images):
 def test_each_image_is_worked_on_once_and_then_never_again(lab, tmp_path):
     images = [photo(1), photo(2, 50), photo(0, 90)]
     paths = write(tmp_path, [*images, images[0]])
-    found = lab.embedder().embed(paths)
+    found = lab.embed(paths)
     assert lab.built == ["recogniser", "detector"]
     assert lab.detector.images == 3 and len(lab.recogniser.crops) == 3
     np.testing.assert_array_equal(found.faces, [1, 2, 0, 1])
     np.testing.assert_array_equal(found.views["image"][0], found.views["image"][3])
     np.testing.assert_allclose(found.views["image"][1][3:], [2, 50, 50])
-    again = lab.embedder().embed(paths)
+    again = lab.embed(paths)
     np.testing.assert_array_equal(again.views["image"], found.views["image"])
     np.testing.assert_array_equal(again.faces, found.faces)
     assert len(lab.built) == 2
@@ -117,15 +128,15 @@ def test_each_image_is_worked_on_once_and_then_never_again(lab, tmp_path):
 
 def test_new_images_join_what_is_known(lab, tmp_path):
     paths = write(tmp_path, [photo(1), photo(1, 50), photo(1, 90)])
-    lab.embedder().embed(paths[:2])
-    lab.embedder().embed(paths)
+    lab.embed(paths[:2])
+    lab.embed(paths)
     assert lab.detector.images == 3 and len(lab.recogniser.crops) == 3
 
 
 def test_the_mirror_image_needs_no_new_detection(lab, tmp_path):
     paths = write(tmp_path, [photo(1), photo(1, 50)])
-    lab.embedder().embed(paths)
-    found = lab.embedder(mirror=True).embed(paths)
+    lab.embed(paths)
+    found = lab.embed(paths, flip=True)
     assert lab.built == ["recogniser", "detector", "recogniser"]
     assert list(found.views) == ["image", "mirror"] and len(lab.recogniser.crops) == 4
     np.testing.assert_array_equal(lab.recogniser.crops[2], lab.recogniser.crops[0][:, ::-1])
@@ -135,18 +146,18 @@ def test_the_mirror_image_needs_no_new_detection(lab, tmp_path):
 @pytest.mark.parametrize(
     ("other", "built"),
     [
-        ({"recogniser_key": "weights 2"}, ["recogniser"]),
-        ({"detector_key": "weights 2"}, ["recogniser", "detector"]),
-        ({"detector_key": None}, ["recogniser"]),
-        ({"folder": None}, ["recogniser", "detector"]),
+        ({"recogniser": "weights 2"}, ["recogniser"]),
+        ({"detector": "weights 2"}, ["recogniser", "detector"]),
+        ({"detector": None}, ["recogniser"]),
+        ({"use_cache": False}, ["recogniser", "detector"]),
         ({}, []),
     ],
 )
 def test_other_settings_are_not_taken_from_the_cache(lab, tmp_path, other, built):
     paths = write(tmp_path, [photo(1), photo(1, 50)])
-    lab.embedder().embed(paths)
+    lab.embed(paths)
     lab.built.clear()
-    lab.embedder(**other).embed(paths)
+    lab.embed(paths, **other)
     assert lab.built == built
 
 
@@ -154,28 +165,28 @@ def test_of_several_faces_the_large_one_near_the_centre_is_taken(lab):
     boxes = [[290, 190, 310, 210], [25, 25, 175, 175]]  # FaceNet's rule would take the small one
     landmarks = np.stack([np.full((5, 2), 7), np.full((5, 2), 9)])
     lab.detector.faces = lambda _: Detections(boxes, [0.9, 0.8], landmarks)
-    found = lab.embedder().embed([encoded(np.zeros((400, 600, 3), np.uint8))])
+    found = lab.embed([encoded(np.zeros((400, 600, 3), np.uint8))])
     assert found.faces.tolist() == [2]
     assert lab.recogniser.crops[0].shape[1] == 9
 
 
 def test_without_a_detector_the_whole_image_is_the_face(lab, tmp_path):
     image = photo(1, 50)
-    found = lab.embedder(detector_key=None).embed(write(tmp_path, [image]))
+    found = lab.embed(write(tmp_path, [image]), detector=None)
     np.testing.assert_array_equal(lab.recogniser.crops[0], image[:10])
     np.testing.assert_array_equal(found.faces, [-1])
 
 
 def test_without_a_face_it_is_the_middle(lab, tmp_path):
     image = photo(0, 50)
-    lab.embedder().embed(write(tmp_path, [image]))
+    lab.embed(write(tmp_path, [image]))
     np.testing.assert_array_equal(lab.recogniser.crops[0], image[10:20, 20:40])
 
 
 def test_images_that_cannot_be_read_are_reported(lab, tmp_path):
     paths = write(tmp_path, [photo(1), photo(1, 50)])
     bad = [b"no image", encoded(photo(1))[:-60]]
-    found = lab.embedder().embed([*paths, *bad, bad[0]])
+    found = lab.embed([*paths, *bad, bad[0]])
     assert sorted(found.errors) == [2, 3, 4] and all(found.errors.values())
     assert np.isnan(found.views["image"][2:]).all()
     assert not np.isnan(found.views["image"][:2]).any()
@@ -183,29 +194,30 @@ def test_images_that_cannot_be_read_are_reported(lab, tmp_path):
 
 
 def test_nothing_can_be_read(lab):
-    found = lab.embedder().embed([b"a", b"b"])
+    found = lab.embed([b"a", b"b"])
     assert found.views["image"].shape[0] == 2 and len(found.errors) == 2
 
 
 def test_a_missing_file_is_an_error(lab, tmp_path):
     with pytest.raises(FileNotFoundError):
-        lab.embedder().embed([tmp_path / "none.jpg"])
+        lab.embed([tmp_path / "none.jpg"])
 
 
-def test_progress_and_stages(lab, tmp_path):
+def test_progress_and_stages(lab, tmp_path, monkeypatch):
     totals = []
 
-    def progress(photos, total):
+    def progress(photos, total, **_):
         totals.append(total)
         return photos
 
+    monkeypatch.setattr("utils.evaluation.embedder.tqdm", progress)
     clock = Stopwatch()
     paths = write(tmp_path, [photo(1), photo(1, 50), photo(1, 90)])
-    lab.embedder().embed(paths, clock, progress)
+    lab.embedder().embed(paths, clock)
     assert totals == [3]
     counts = {name: stage["items"] for name, stage in clock.stages().items()}
     assert counts == {"hash": 3, "build": 1, "read": 3, "detect": 3, "align": 3, "embed": 3}
-    lab.embedder().embed(paths, clock, progress)
+    lab.embedder().embed(paths, clock)
     assert totals == [3]
 
 
@@ -213,16 +225,17 @@ def test_a_stopped_run_loses_little(lab, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.evaluation.embedder._SAVE_EVERY", 2)
     paths = write(tmp_path, [photo(1, shade) for shade in range(6)])
 
-    def stop(photos, total):
+    def stop(photos, **_):
         for count, item in enumerate(photos):
             if count == 4:
                 raise KeyboardInterrupt
             yield item
 
-    with pytest.raises(KeyboardInterrupt):
-        lab.embedder().embed(paths, progress=stop)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("utils.evaluation.embedder.tqdm", stop)
+        lab.embed(paths)
     assert len(lab.recogniser.crops) == 6
-    lab.embedder().embed(paths)
+    lab.embed(paths)
     assert len(lab.recogniser.crops) == 8
 
 
@@ -265,9 +278,9 @@ def settings(tmp_path):
 
 def test_an_embedder_of_settings_builds_what_it_needs(settings):
     lab = Lab(None)
-    embedder = cached_embedder(settings, lambda _: lab.build("recogniser"), lambda _: lab.build("detector"))
+    embedder = CachedEmbedder(settings, lambda _: lab.build("recogniser"), lambda _: lab.build("detector"))
     assert lab.built == []
-    found = embedder.embed([encoded(photo(1)), encoded(photo(2))])
+    found = embedder.embed([encoded(photo(1)), encoded(photo(2))], Stopwatch())
     assert lab.built == ["recogniser", "detector"]
     assert found.faces.tolist() == [1, 2] and found.views.keys() == {"image", "mirror"}
 

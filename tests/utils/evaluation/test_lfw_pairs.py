@@ -17,10 +17,10 @@ def write(path, text, encoding="utf-8"):
 
 def test_read_pairs_with_tabs_spaces_and_other_scripts(tmp_path):
     assert read_pairs(write(tmp_path / "pairs.txt", SMALL)) == [
-        Pair("Zoë Ünal", 1, "Zoë Ünal", 2, True, 0),
-        Pair("Zoë Ünal", 1, "Ann", 3, False, 0),
-        Pair("Ann", 1, "Ann", 2, True, 1),
-        Pair("Ann", 2, "Bob", 12, False, 1),
+        Pair("Zoë Ünal_0001", "Zoë Ünal_0002", True, 0),
+        Pair("Zoë Ünal_0001", "Ann_0003", False, 0),
+        Pair("Ann_0001", "Ann_0002", True, 1),
+        Pair("Ann_0002", "Bob_0012", False, 1),
     ]
 
 
@@ -29,7 +29,7 @@ def test_read_pairs_with_tabs_spaces_and_other_scripts(tmp_path):
 )
 def test_read_pairs_forgives(tmp_path, text):
     pairs = read_pairs(write(tmp_path / "pairs.txt", text))
-    assert pairs == [Pair("A", 1, "A", 2, True, 0), Pair("A", 1, "B", 1, False, 0)]
+    assert pairs == [Pair("A_0001", "A_0002", True, 0), Pair("A_0001", "B_0001", False, 0)]
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_official_pairs_and_images():
         kinds = [pair.same for pair in pairs if pair.fold == fold]
         assert kinds == [True] * 300 + [False] * 300
     found = find_images(root, pairs)
-    assert (len(found.paths), len(found.skipped)) == (7701, 0)
+    assert (len(found.images), len(found.skipped)) == (7701, 0)
     assert found.indices.shape == (6000, 2) and found.labels.sum() == 3000
     first, last = found.indices[0], found.indices[-1]
-    assert [found.paths[i].name for i in first] == ["Abel_Pacheco_0001.jpg", "Abel_Pacheco_0004.jpg"]
-    assert found.paths[last[1]].stem == f"{pairs[-1].name_2}_{pairs[-1].number_2:04d}"
+    assert [found.images[i].name for i in first] == ["Abel_Pacheco_0001.jpg", "Abel_Pacheco_0004.jpg"]
+    assert found.images[last[1]].stem == pairs[-1].second
 
 
 def test_find_images_skips_pairs_and_says_why(tmp_path):
@@ -84,7 +84,7 @@ def test_find_images_skips_pairs_and_says_why(tmp_path):
         (tmp_path / name / file).touch()
     pairs = read_pairs(write(tmp_path / "pairs.txt", SMALL))
     found = find_images(tmp_path, pairs)
-    assert [path.name for path in found.paths] == [
+    assert [path.name for path in found.images] == [
         "Zoë Ünal_0001.png",
         "Zoë Ünal_0002.jpeg",
         "Ann_0001.jpg",
@@ -92,7 +92,7 @@ def test_find_images_skips_pairs_and_says_why(tmp_path):
     ]
     assert found.indices.tolist() == [[0, 1], [2, 3]]
     assert (found.labels.tolist(), found.folds.tolist()) == ([True, True], [0, 1])
-    assert [pair for pair, _ in found.skipped] == [pairs[1], pairs[3]]
+    assert [pair for pair, _ in found.skipped] == ["Zoë Ünal_0001 | Ann_0003", "Ann_0002 | Bob_0012"]
     assert "image of Ann_0003 in" in found.skipped[0][1]
     assert "image of Bob_0012 in" in found.skipped[1][1]
 

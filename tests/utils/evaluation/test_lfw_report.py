@@ -8,7 +8,7 @@ from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedder import Embeddings
 from utils.evaluation.lfw_metrics import evaluate
 from utils.evaluation.lfw_pairs import PairSet
-from utils.evaluation.lfw_report import _without_nan, figures, names_without_face, print_report, protocol, save_report
+from utils.evaluation.lfw_report import figures, names_without_face, print_report, protocol, save_report
 
 SETTINGS = {
     "packed_path": None,
@@ -96,5 +96,8 @@ def test_figures_are_json_without_the_curve(result):
     assert "roc" not in values and json.loads(json.dumps(values, allow_nan=False)) == values
 
 
-def test_a_rate_that_no_fold_gives_is_null():
-    assert _without_nan([1.0, [float("nan")], 2]) == [1.0, [None], 2]
+def test_a_rate_that_no_fold_gives_is_null(tmp_path, pairs, found):
+    result = evaluate([0.1, 0.2], [1, 0], nrof_folds=2, fars=(0.5,))
+    settings = {**SETTINGS, "output_dir": str(tmp_path)}
+    report = json.loads(save_report(settings, "how", pairs, found, result, Stopwatch())[0].read_text())
+    assert report["far_mean"] == [None] and report["tar_mean"] == [1.0]

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from tests.utils.evaluation.test_lfw_metrics import scores, slow_far_threshold
-from utils.evaluation.roc import auc, best_threshold, equal_error_rate, roc, tar_at_far, threshold_at_far
+from utils.evaluation.roc import area, best_threshold, equal_error_rate, roc, tar_at_far, threshold_at_far
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -21,7 +21,7 @@ def test_roc_equals_scikit_learn(seed, decimals):
     far, tar, _ = roc_curve(labels, -distances, drop_intermediate=False)
     np.testing.assert_allclose(curve.far, far)
     np.testing.assert_allclose(curve.tar, tar)
-    assert auc(distances, labels) == pytest.approx(roc_auc_score(labels, -distances))
+    assert area(curve) == pytest.approx(roc_auc_score(labels, -distances))
     for point in range(len(curve.far)):
         accepted = distances < curve.thresholds[point]
         assert accepted[labels].mean() == pytest.approx(curve.tar[point])
@@ -46,7 +46,7 @@ def test_equal_error_rate_by_hand(same, different, expected):
 
 
 def test_auc_counts_ties_half():
-    assert auc([1, 2, 2, 3], [1, 1, 0, 0]) == pytest.approx(3.5 / 4)
+    assert area(roc([1, 2, 2, 3], [1, 1, 0, 0])) == pytest.approx(3.5 / 4)
 
 
 @pytest.mark.parametrize(

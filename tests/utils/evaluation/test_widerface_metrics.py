@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.shared import need
+from tests.utils.evaluation.test_widerface_results import faces_of
 from utils.evaluation.widerface_metrics import average_precision, evaluate, evaluate_arrays, evaluate_curves, overlaps
-from utils.evaluation.widerface_results import SETTINGS, read_ground_truth, write_result
+from utils.evaluation.widerface_results import SETTINGS, read_ground_truth, result_path, write_result
 
 TOLERANCE = 1e-6
 
@@ -232,7 +233,7 @@ def test_folder_with_the_results_of_one_image(tmp_path):
     event, name = image = ("0--Parade", "0_Parade_marchingband_1_149")
     faces = truth.boxes[truth.images.index(image)]
     rows = np.column_stack([faces, np.linspace(0.9, 0.3, len(faces))])
-    write_result(tmp_path, event, name + ".jpg", rows)
+    write_result(result_path(tmp_path, event, name), faces_of(rows))
     assert evaluate(tmp_path, gt_dir, allow_missing=True)["hard"] == pytest.approx(1.0)
     assert evaluate_curves(tmp_path, gt_dir, allow_missing=True)["hard"].faces <= len(faces)
     with pytest.raises(ValueError, match="3225 of 3226 images have no result, the first is 0--Par"):
@@ -241,7 +242,7 @@ def test_folder_with_the_results_of_one_image(tmp_path):
 
 def test_folder_that_names_no_known_image(tmp_path):
     gt_dir = need("data/wider/wider_face_val.mat").parent
-    write_result(tmp_path, "0--Parade", "holiday", np.empty((0, 5)))
+    write_result(result_path(tmp_path, "0--Parade", "holiday"), faces_of(np.empty((0, 5))))
     with pytest.raises(ValueError, match="no result names an image of the ground truth"):
         evaluate(tmp_path, gt_dir, allow_missing=True)
 
@@ -250,9 +251,9 @@ def test_folder_equals_arrays(tmp_path):
     gt_dir = need("data/wider/wider_face_val.mat").parent
     truth = official().select(range(30))
     boxes, scores = synthetic(truth.boxes)
-    boxes = [image.round(1) for image in boxes]
+    boxes, scores = [image.round(1) for image in boxes], [image.astype(np.float32) for image in scores]
     for (event, name), image, confidence in zip(truth.images, boxes, scores, strict=True):
-        write_result(tmp_path, event, name, np.column_stack([image, confidence]))
+        write_result(result_path(tmp_path, event, name), faces_of(np.column_stack([image, confidence])))
     expected = evaluate_arrays(boxes, scores, truth.boxes, truth.keep)
     found = evaluate(tmp_path, gt_dir, allow_missing=True)
     assert found == pytest.approx({setting: curve.average_precision for setting, curve in expected.items()}, abs=1e-9)

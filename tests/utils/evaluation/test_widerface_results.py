@@ -3,16 +3,30 @@ import pytest
 from scipy.io import savemat
 
 from tests.shared import need
-from utils.evaluation.widerface_results import SETTINGS, read_ground_truth, read_result, read_results, write_result
+from utils.evaluation.widerface_results import (
+    SETTINGS,
+    read_ground_truth,
+    read_result,
+    read_results,
+    result_path,
+    write_result,
+)
 from utils.faces.detections import Detections
 
 EVENT, NAME = "0--Parade", "0_Parade_marchingband_1_465"
 ROWS = np.array([[1.5, 2, 11.5, 22, 0.25], [100, 200, 150.125, 300, 0.9999999]], np.float32)
 
 
+def faces_of(rows):
+    """The detections of rows x1 y1 x2 y2 score."""
+    rows = np.asarray(rows, np.float32)
+    return Detections(rows[:, :4], rows[:, 4], np.zeros((len(rows), 5, 2)))
+
+
 def test_write_result_layout(tmp_path):
-    path = write_result(tmp_path, EVENT, NAME + ".jpg", ROWS)
+    path = result_path(tmp_path, EVENT, NAME)
     assert path == tmp_path / EVENT / f"{NAME}.txt"
+    write_result(path, faces_of(ROWS))
     assert path.read_text() == (
         f"{NAME}\n2\n100.0000 200.0000 50.1250 100.0000 0.999999881\n1.5000 2.0000 10.0000 20.0000 0.25\n"
     )
@@ -23,8 +37,8 @@ def test_results_round_trip(tmp_path):
     rng = np.random.default_rng(0)
     rows = np.hstack([rng.random((50, 2)) * 999, 999 + rng.random((50, 2)), rng.random((50, 1))])
     rows = rows.astype(np.float32)[np.argsort(-rows[:, 4])]
-    write_result(tmp_path, EVENT, NAME, rows)
-    write_result(tmp_path, EVENT, "Größe.v2", np.hstack([rows, np.ones((50, 10))]))
+    for name in (NAME, "Größe.v2"):
+        write_result(result_path(tmp_path, EVENT, name), faces_of(rows))
     results = read_results(tmp_path)
     assert set(results) == {(EVENT, NAME), (EVENT, "Größe.v2")}
     for found in results.values():
@@ -32,25 +46,22 @@ def test_results_round_trip(tmp_path):
         np.testing.assert_array_equal(found[:, 4].astype(np.float32), rows[:, 4])
 
 
-@pytest.mark.parametrize("empty", [[], np.empty((0, 5)), np.empty((0, 15)), Detections.empty()])
-def test_no_detections(tmp_path, empty):
-    path = write_result(tmp_path, EVENT, NAME, empty)
+def test_no_detections(tmp_path):
+    path = result_path(tmp_path, EVENT, NAME)
+    write_result(path, Detections.empty())
     assert path.read_text() == f"{NAME}\n0\n"
     assert read_result(path).shape == (0, 5)
 
 
-def test_write_result_takes_detections(tmp_path):
-    faces = Detections(ROWS[::-1, :4], ROWS[::-1, 4], np.zeros((2, 5, 2)))
-    path = write_result(tmp_path, EVENT, NAME, faces)
+def test_write_result_keeps_the_best_first(tmp_path):
+    path = result_path(tmp_path, EVENT, NAME)
+    write_result(path, faces_of(ROWS[::-1]))
     np.testing.assert_allclose(read_result(path), ROWS[::-1], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"), [(np.ones((2, 4)), r"\(N, 5\).*got \(2, 4\)"), ([[1, 2, 3, 4, np.nan]], "NaN")]
-)
-def test_write_result_refuses(tmp_path, rows, message):
-    with pytest.raises(ValueError, match=message):
-        write_result(tmp_path, EVENT, NAME, rows)
+def test_write_result_refuses(tmp_path):
+    with pytest.raises(ValueError, match="NaN"):
+        write_result(result_path(tmp_path, EVENT, NAME), faces_of([[1, 2, 3, 4, np.nan]]))
     assert not list(tmp_path.rglob("*.txt"))
 
 

@@ -6,14 +6,13 @@ from PIL import Image
 
 from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.widerface_metrics import PrecisionRecall
-from utils.evaluation.widerface_results import GroundTruth, read_result
+from utils.evaluation.widerface_results import GroundTruth, read_result, result_path
 from utils.evaluation.widerface_run import (
     claim_results,
     count_results,
     detect_all,
     find_images,
     print_report,
-    result_path,
     save_report,
     sorted_by_size,
 )

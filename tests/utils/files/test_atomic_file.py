@@ -1,8 +1,9 @@
+import json
 import os
 
 import pytest
 
-from utils.files.atomic_file import remove_leftovers, replacing
+from utils.files.atomic_file import remove_leftovers, replacing, save_json
 
 
 def test_the_file_appears_with_its_folder_and_nothing_else(tmp_path):
@@ -45,3 +46,8 @@ def test_leftovers_of_killed_writers(tmp_path):
         other.write_text("whole")
     remove_leftovers(path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_json_without_nan(tmp_path):
+    save_json(tmp_path / "new" / "a.json", {"ä": [1.0, [float("nan")], 2, None]})
+    assert json.loads((tmp_path / "new/a.json").read_text(encoding="utf-8")) == {"ä": [1.0, [None], 2, None]}
