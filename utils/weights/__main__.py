@@ -23,11 +23,10 @@ def inspect(path: str | os.PathLike) -> str:
     """Returns a text: format, network, tensors and weights of a file, layer by layer."""
     source = read_weight_file(path)
     lines = [f"{name}: {', '.join(str(a.shape) for a in v)}" for name, v in source.layers.items()]
-    tensors = sum(len(v) for v in source.layers.values())
-    count = sum(int(a.size) for v in source.layers.values() for a in v)
+    sizes = [array.size for arrays in source.layers.values() for array in arrays]
     lines.append(
         f"{source.path}: format {source.format}, network {source.network() or 'unknown'}, "
-        f"{tensors} tensors, {count:,} weights, {len(source.ignored)} ignored"
+        f"{len(sizes)} tensors, {sum(sizes):,} weights, {len(source.ignored)} ignored"
     )
     return "\n".join(lines)
 
@@ -36,8 +35,7 @@ def convert(source_path: str | os.PathLike, target_path: str | os.PathLike) -> L
     """Rewrites a weight file of any format as .weights.h5; returns the LoadReport."""
     source = read_weight_file(source_path)
     model, report = build_network(source)
-    detector = model.name.startswith("retinaface")
-    settings = {} if detector else source.build_settings()
+    settings = {} if model.name.startswith("retinaface") else source.build_settings()
     save_weights(model, target_path, **(settings | {"backbone": model.name}))
     return report
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from utils.files.cache import cache_folder
@@ -33,24 +34,20 @@ def locate(model_path: str | os.PathLike, default: str | os.PathLike | None = No
     if os.path.exists(path) or path not in (*REGISTRY, *SETS):
         return path
     entries = find(path)
-    folder = next((one for one in _folders() if _holds(one, entries)), None) or _fetch(path)
+    cache = cache_folder("weights")
+    for folder in (SHIPPED, cache):
+        if all((folder / entry.file_name).is_file() for entry in entries):
+            break
+    else:
+        folder = _fetch(path, entries, cache)
     return str(folder if path in SETS else folder / entries[0].file_name)
 
 
-def _folders() -> tuple[Path, Path]:
-    return SHIPPED, cache_folder("weights")
-
-
-def _holds(folder: Path, entries: tuple[PublishedWeights, ...]) -> bool:
-    return all((folder / entry.file_name).is_file() for entry in entries)
-
-
-def _fetch(name: str) -> Path:
-    """Downloads what a name stands for into the cache folder, and returns that."""
+def _fetch(name: str, entries: Iterable[PublishedWeights], folder: Path) -> Path:
+    """Downloads what a name stands for into a folder, and returns that."""
     from utils.weights.downloads import download
 
-    folder = cache_folder("weights")
     print(f"{name}: downloading published weights to {folder}", file=sys.stderr)
-    for entry in find(name):
+    for entry in entries:
         download(entry, folder)
     return folder
