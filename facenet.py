@@ -74,6 +74,8 @@ class Facenet:
         "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
+    _choices = {"backbone": (*BACKBONE_NAMES, None), "normalization": (*NORMALIZATIONS, None)}
+
     def __init__(self, **overrides: Any) -> None:
         """Builds the network to fit the weights, and the detector.
 
@@ -85,8 +87,11 @@ class Facenet:
             FileNotFoundError: no weights at model_path.
             DownloadError: the published weights of that name cannot be downloaded.
         """
-        settings = override(self._defaults, overrides, "Facenet")
-        _check(settings)
+        settings = override(self._defaults, overrides, "Facenet", self._choices, {"batch_size": (1, None)})
+        if settings["detector"] not in DETECTORS:
+            raise ValueError(f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none")
+        if settings["input_shape"] is not None and len(settings["input_shape"]) != 3:
+            raise ValueError(f"Facenet: input_shape {settings['input_shape']}: height, width, 3 expected")
         self.model_path = locate(settings["model_path"], self._defaults["model_path"])
         self.letterbox_image: bool = settings["letterbox_image"]
         self.detector: str | None = settings["detector"]
@@ -320,22 +325,6 @@ def _detector_class(name: str | None) -> Any:
 
         return Mtcnn
     raise ValueError(f"detector {name!r}: retinaface or mtcnn is needed here")
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError on a value that is not allowed."""
-    if settings["backbone"] not in (None, *BACKBONE_NAMES):
-        raise ValueError(f"backbone {settings['backbone']!r} is not one of {', '.join(BACKBONE_NAMES)}")
-    if settings["detector"] not in DETECTORS:
-        raise ValueError(f"Facenet: detector {settings['detector']!r} is not retinaface, mtcnn or none")
-    if settings["batch_size"] < 1:
-        raise ValueError(f"Facenet: batch_size {settings['batch_size']}: at least 1 expected")
-    if settings["normalization"] not in (None, *NORMALIZATIONS):
-        choices = ", ".join(NORMALIZATIONS)
-        raise ValueError(f"Facenet: normalization {settings['normalization']!r} is not one of {choices}")
-    shape = settings["input_shape"]
-    if shape is not None and len(shape) != 3:
-        raise ValueError(f"Facenet: input_shape {shape}: height, width, 3 expected")
 
 
 def _threshold(given: float | None, model_path: str) -> float:

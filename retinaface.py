@@ -54,6 +54,8 @@ class Retinaface:
         "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
+    _ranges = {"confidence": (0, 1), "nms_iou": (0, 1), "input_shape": (1, None), "batch_size": (1, None)}
+
     def __init__(self, **overrides: Any) -> None:
         """Builds the network that fits the weights, and loads them.
 
@@ -65,8 +67,11 @@ class Retinaface:
             FileNotFoundError: no weights at model_path.
             DownloadError: the published weights of that name cannot be downloaded.
         """
-        settings = override(self._defaults, overrides, "Retinaface")
-        _check(settings)
+        settings = override(self._defaults, overrides, "Retinaface", ranges=self._ranges)
+        if settings["backbone"] not in (None, *DETECTORS):
+            raise ValueError(f"Retinaface: backbone {settings['backbone']!r} is not mobilenet or resnet50")
+        if len(settings["input_shape"]) < 2:
+            raise ValueError(f"Retinaface: input_shape {settings['input_shape']}: height, width expected")
         self.model_path = locate(settings["model_path"], self._defaults["model_path"])
         self.confidence: float = settings["confidence"]
         self.nms_iou: float = settings["nms_iou"]
@@ -80,7 +85,7 @@ class Retinaface:
         self._source = retinaface(self.model_path, settings["backbone"])
         self._network = compile_engine(self._source, self.engine, precision=self.precision)
         self.backbone = named_backbone(self._source, self._network.facts, settings["backbone"])
-        self.cfg = DETECTORS[self.backbone]
+        self.cfg: Mapping[str, Any] = DETECTORS[self.backbone]
 
     @property
     def model(self) -> "keras.Model":
@@ -155,10 +160,8 @@ class Retinaface:
         size = canvases.shape[1:3]
         anchors = Anchors(self.cfg, size).get_anchors()
         outputs = self._network(normalize(canvases, "caffe"))
-        for (index, _, placed, image_size), boxes, scores, landmarks in zip(group, *outputs, strict=True):
-            found = decode(
-                boxes, scores, landmarks, anchors, size, self.confidence, self.nms_iou, self.cfg["variances"]
-            )
+        for (index, _, placed, image_size), *codes in zip(group, *outputs, strict=True):
+            found = decode(codes, anchors, size, self.confidence, self.nms_iou, self.cfg["variances"])
             results[index] = found.to_original(placed).clip(image_size)
 
     def detect_image(self, image: ImageSource) -> np.ndarray:
@@ -176,18 +179,3 @@ class Retinaface:
             raise ValueError(f"test_interval {test_interval}: at least 1 expected")
         image = read_image(image)
         return seconds_per_call(lambda: self.detect(image), test_interval)
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    """Raises ValueError on a value that is not allowed."""
-    if settings["backbone"] not in (None, *DETECTORS):
-        raise ValueError(f"Retinaface: backbone {settings['backbone']!r} is not mobilenet or resnet50")
-    shape = settings["input_shape"]
-    if np.ndim(shape) != 1 or len(shape) < 2 or min(shape) < 1:
-        raise ValueError(f"Retinaface: input_shape {shape}: height, width expected")
-    for key in ("confidence", "nms_iou"):
-        value = settings[key]
-        if not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"Retinaface: {key} {value!r}: a number from 0 to 1 expected")
-    if settings["batch_size"] < 1:
-        raise ValueError(f"Retinaface: batch_size {settings['batch_size']}: at least 1 expected")

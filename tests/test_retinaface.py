@@ -195,9 +195,7 @@ FLAT = np.zeros((3, 4)), np.zeros((3, 10))
 def decoded(scores, boxes=FLAT[0], landmarks=FLAT[1], confidence=0.5):
     faces = np.float32(scores)
     return decode(
-        boxes,
-        np.stack([1 - faces, faces], axis=1),
-        landmarks,
+        (boxes, np.stack([1 - faces, faces], axis=1), landmarks),
         ANCHORS,
         size=(100, 200),
         confidence=confidence,

@@ -46,7 +46,7 @@ def plain(paths, facenet, detector, detect, embed):
         _anchors.cache_clear()
         size = canvas.shape[:2]
         anchors = Anchors(detector.cfg, size).get_anchors()
-        faces = decode(*outputs, anchors, size, 0.5, 0.45, detector.cfg["variances"])
+        faces = decode(outputs, anchors, size, 0.5, 0.45, detector.cfg["variances"])
         if not len(faces):
             found.append(None)
             continue

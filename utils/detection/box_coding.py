@@ -7,17 +7,14 @@ unit, in practice fractions of the image. The variances are (centres and landmar
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Union
+from typing import Any
 
 import numpy as np
 
 from utils.detection.nms import nms
 from utils.faces.detections import Detections
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-Tensor = Union[np.ndarray, "tf.Tensor"]
+Tensor = Any  # np.ndarray or tf.Tensor
 
 VARIANCES = (0.1, 0.2)
 
@@ -92,9 +89,7 @@ def _join(parts: Sequence[Tensor]) -> Tensor:
 
 
 def decode(
-    boxes: np.ndarray,
-    scores: np.ndarray,
-    landmarks: np.ndarray,
+    outputs: Sequence[np.ndarray],
     anchors: np.ndarray,
     size: tuple[int, int],
     confidence: float,
@@ -106,9 +101,7 @@ def decode(
     Only the anchors above `confidence` are decoded.
 
     Args:
-        boxes: (A, 4) codes of `utils.detection.box_coding`.
-        scores: (A, 2) softmax, the face at index 1.
-        landmarks: (A, 10) codes.
+        outputs: codes (A, 4) of boxes; softmax (A, 2), the face at index 1; codes (A, 10) of landmarks.
         anchors: (A, 4) xyxy, fractions.
         size: (height, width) of the network's input in pixels.
         confidence: least score.
@@ -118,6 +111,7 @@ def decode(
     Returns:
         Detections in pixels of the network's input.
     """
+    boxes, scores, landmarks = outputs
     chosen = np.flatnonzero(scores[:, 1] > confidence)
     chosen = chosen[np.argsort(-scores[chosen, 1], kind="stable")]
     if not chosen.size:

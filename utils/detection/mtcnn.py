@@ -149,12 +149,10 @@ def _crop_and_run(
     Yields:
         The outputs (N, ...) for each image.
     """
-    crops = []
-    for table, boxes in zip(tables, candidates, strict=True):
-        edges = np.floor(boxes).astype(int) - (1, 1, 0, 0)
-        crops.append(table.crop_resize(edges, side))
-    if not crops:
+    if not candidates:
         return iter(())
+    edges = [np.floor(boxes).astype(int) - (1, 1, 0, 0) for boxes in candidates]
+    crops = [table.crop_resize(boxes, side) for table, boxes in zip(tables, edges, strict=True)]
     outputs = net(normalize(np.concatenate(crops), "fixed"))
     ends = np.cumsum([len(boxes) for boxes in candidates])[:-1]
     return zip(*(np.split(output, ends) for output in outputs), strict=True)

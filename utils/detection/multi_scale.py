@@ -9,8 +9,8 @@ from utils.detection.nms import nms
 from utils.faces.detections import MIRRORED, Detections
 from utils.images.placement import Letterbox, fit_within, resize
 
-CLEAR_SCORE = 0.9
-SMALL_SIDE = 640
+CLEAR_SCORE = 0.9  # least score of a clear face
+SMALL_SIDE = 640  # longest side of photos that are looked at again, pixels
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,7 @@ def merge(found: Iterable[Detections], nms_iou: float) -> Detections:
     return faces[nms(faces.boxes, faces.scores, nms_iou)]
 
 
-def detect_twice(
-    images: Sequence[np.ndarray],
-    detect_batch: Callable[[list], list[Detections]],
-    clear: float = CLEAR_SCORE,
-    small: int = SMALL_SIDE,
-) -> list[Detections]:
+def detect_twice(images: Sequence[np.ndarray], detect_batch: Callable[[list], list[Detections]]) -> list[Detections]:
     """Returns the faces of images; where none is clear in a small one, of a look at twice the size.
 
     Detectors miss the small and turned faces of small photos, or prefer a knee to them; enlarging
@@ -100,8 +95,6 @@ def detect_twice(
     Args:
         images: (H, W, 3) uint8 each.
         detect_batch: list of images -> list of Detections.
-        clear: least score of a clear face, 0 to 1.
-        small: longest side of photos that are looked at again, pixels.
 
     Returns:
         The detections of the look with the better best score, the first of equals.
@@ -110,11 +103,11 @@ def detect_twice(
     again = [
         index
         for index, (image, faces) in enumerate(zip(images, found, strict=True))
-        if max(image.shape[:2]) <= small and _best(faces) < clear
+        if max(image.shape[:2]) <= SMALL_SIDE and _best(faces) < CLEAR_SCORE
     ]
     if not again:
         return found
-    doubled = [resize(images[index], _twice(images[index].shape)) for index in again]
+    doubled = [resize(images[i], (2 * images[i].shape[0], 2 * images[i].shape[1])) for i in again]
     for index, faces in zip(again, detect_batch(doubled), strict=True):
         if _best(faces) > _best(found[index]):
             found[index] = faces.to_original(Letterbox(2, 2))
@@ -123,7 +116,3 @@ def detect_twice(
 
 def _best(faces: Detections) -> np.float32:
     return faces.scores.max(initial=0)
-
-
-def _twice(shape: tuple[int, ...]) -> tuple[int, int]:
-    return 2 * shape[0], 2 * shape[1]

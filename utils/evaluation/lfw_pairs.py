@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, load
+from utils.files.restricted_pickle import Array, load
 
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 _PACKED_FOLDS = 10  # a packed set names no folds: its pairs are cut into ten in their order
@@ -196,7 +196,7 @@ def read_packed(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
                 raise ValueError("expected (images, labels)")
             images, labels = (_elements(part) for part in content)
             images = [_raw(image) if isinstance(image, Array) else image for image in images]
-        except UNPICKLING_ERRORS as error:
+        except (OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: not a packed pair file: {error}") from None
     if not all(isinstance(image, bytes) and image for image in images):
         raise ValueError(f"{path}: an image is not encoded bytes")

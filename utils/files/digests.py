@@ -71,7 +71,7 @@ def code_digest(modules: tuple[str, ...]) -> str:
             contents[path] = path.read_bytes()
             waiting += _imported(contents[path])
     parts = [path.name.encode() + digest(contents[path]) for path in sorted(contents)]
-    return digest(b"".join(parts) + json.dumps(_versions()).encode()).hex()
+    return digest(b"".join(parts) + json.dumps({name: _version(name) for name in _VERSIONED}).encode()).hex()
 
 
 def _imported(source: bytes) -> Iterator[Path]:
@@ -92,11 +92,8 @@ def _file(module: str) -> Path:
     return PROJECT / f"{module.removeprefix(PACKAGE_PREFIX).replace('.', '/')}.py"
 
 
-def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _VERSIONED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = ""
-    return versions
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return ""

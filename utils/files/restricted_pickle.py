@@ -10,19 +10,6 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-# What the pickle module documents or shows for broken or hostile data.
-UNPICKLING_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
-
 
 class Array:
     """Stands in for a pickled NumPy array.
@@ -45,9 +32,9 @@ class Array:
         self.code, self.order = dtype.code, "F" if is_fortran else "C"
 
     def to_numpy(self, codes: Collection[str]) -> np.ndarray:
-        """Returns the array; UnpicklingError if its dtype is not one of the codes."""
+        """Returns the array; ValueError if its dtype is not one of the codes."""
         if self.code not in codes or not isinstance(self.data, bytes):
-            raise pickle.UnpicklingError(f"it holds an array of type {self.code}")
+            raise ValueError(f"it holds an array of type {self.code}")
         return np.frombuffer(self.data, f"<{self.code}").reshape(self.shape, order=self.order)
 
 
@@ -59,20 +46,20 @@ class _Dtype:
 
     def __setstate__(self, state: tuple) -> None:
         if state[1] not in ("<", "|", "=", b"<", b"|", b"="):
-            raise pickle.UnpicklingError("it is not little-endian")
+            raise ValueError("it is not little-endian")
 
 
 def _encode(text: str | bytes, encoding: str | bytes = "latin1") -> bytes:
     """Stands in for _codecs.encode, by which Python 3 writes bytes under protocol 2."""
     if encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"bytes encoded as {encoding!r}")
+        raise ValueError(f"bytes encoded as {encoding!r}")
     return text.encode("latin-1") if isinstance(text, str) else text
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> bool:
     """Stands in for NumPy's scalars, of which only bool is known."""
     if dtype.code != "b1":
-        raise pickle.UnpicklingError(f"a label of NumPy type {dtype.code!r}")
+        raise ValueError(f"a label of NumPy type {dtype.code!r}")
     return data != b"\x00"
 
 
@@ -82,19 +69,17 @@ _ALLOWED = {
     ("__builtin__", "bytes"): lambda: b"",
     ("numpy", "ndarray"): Array,
     ("numpy", "dtype"): _Dtype,
-} | {
-    (f"numpy.{core}.multiarray", name): stand_in
-    for core in ("core", "_core")
-    for name, stand_in in (("_reconstruct", lambda *_: Array()), ("scalar", _scalar))
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: Array(),
+    ("numpy.core.multiarray", "scalar"): _scalar,
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return _ALLOWED[module, name]
+            return _ALLOWED[module.replace("numpy._core", "numpy.core"), name]  # as NumPy 2 calls it
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused") from None
+            raise ValueError(f"it asks for {module}.{name}, refused") from None
 
 
 def load(file: BinaryIO, encoding: str) -> Any:
@@ -105,6 +90,9 @@ def load(file: BinaryIO, encoding: str) -> Any:
         encoding: of the strings that Python 2 wrote, "latin1" or "bytes".
 
     Raises:
-        UNPICKLING_ERRORS: the pickle is damaged or holds anything else.
+        ValueError: the pickle is damaged or holds anything else.
     """
-    return _Unpickler(file, encoding=encoding).load()
+    try:
+        return _Unpickler(file, encoding=encoding).load()
+    except Exception as error:  # damaged or hostile data makes pickle raise nearly anything
+        raise ValueError(str(error)) from error

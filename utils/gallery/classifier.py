@@ -23,6 +23,10 @@ _FOLDS = 3  # of the cross-validation that measures `scale`
 _SCALES = np.geomspace(0.25, 64, 65)
 
 
+Labels = Sequence[str] | np.ndarray
+"""Names of N faces, objects where they are an array."""
+
+
 class ClassifierError(ValueError):
     """A classifier file that cannot be used; the message names the file."""
 
@@ -71,7 +75,7 @@ class FaceClassifier:
         sure = probabilities[np.arange(len(best)), best]
         return [(self.names[i], float(p)) for i, p in zip(best, sure, strict=True)]
 
-    def accuracy(self, embeddings: np.ndarray, labels: Sequence[str] | np.ndarray) -> float:
+    def accuracy(self, embeddings: np.ndarray, labels: Labels) -> float:
         """Returns the share of embeddings (N, D), N at least 1, that get the name of their label, 0 to 1."""
         best = self.decisions(embeddings).argmax(axis=1)
         return float(np.mean(np.array(self.names, object)[best] == np.asarray(labels, object)))
@@ -128,13 +132,13 @@ class FaceClassifier:
         return cls(names, weights, biases, float(file.attrs["scale"]), identity)
 
 
-def enough_images(labels: Sequence[str] | np.ndarray, least: int) -> np.ndarray:
+def enough_images(labels: Labels, least: int) -> np.ndarray:
     """Returns the positions of the labels that occur `least` times or more."""
     _, classes, counts = _classes(labels)
     return np.flatnonzero(counts[classes] >= least)
 
 
-def split(labels: Sequence[str] | np.ndarray, train_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def split(labels: Labels, train_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draws a number of photos of each person to train on; the others are to test.
 
     Args:
@@ -152,21 +156,13 @@ def split(labels: Sequence[str] | np.ndarray, train_images: int, seed: int = 0) 
     return train, np.setdiff1d(np.arange(len(classes)), train)
 
 
-def train(
-    embeddings: np.ndarray,
-    labels: Sequence[str] | np.ndarray,
-    identity: Mapping[str, Any] | None = None,
-    penalty: float = 1.0,
-    seed: int = 0,
-) -> FaceClassifier:
+def train(embeddings: np.ndarray, labels: Labels, identity: Mapping[str, Any] | None = None) -> FaceClassifier:
     """Trains a linear SVM, one person against the rest.
 
     Args:
         embeddings: (N, D).
         labels: N names.
         identity: of the network that made the embeddings.
-        penalty: C of the SVM; a greater value fits the training photos more closely.
-        seed: of the solver and of the folds.
 
     Returns:
         The classifier; its decisions are those of scikit-learn's LinearSVC.
@@ -180,31 +176,29 @@ def train(
         raise ValueError(f"embeddings {embeddings.shape} of {len(classes)} labels")
     if len(names) < 2:
         raise ValueError(f"a classifier needs photos of two people or more, there are {len(names)}")
-    weights, biases = _hyperplanes(embeddings, classes, penalty, seed)
-    scale = _scale(embeddings, classes, int(counts.min()), penalty, seed)
+    weights, biases = _hyperplanes(embeddings, classes)
+    scale = _scale(embeddings, classes, int(counts.min()))
     return FaceClassifier(tuple(names), weights, biases, scale, dict(identity or {}))
 
 
-def _classes(labels: Sequence[str] | np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _classes(labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns the sorted names, the class of each label, and the number of labels of each class."""
     names, classes, counts = np.unique(np.array([*labels, None], object)[:-1], return_inverse=True, return_counts=True)
     return names.tolist(), classes, counts
 
 
-def _hyperplanes(
-    embeddings: np.ndarray, classes: np.ndarray, penalty: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _hyperplanes(embeddings: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns weights (C, D) and biases (C,) of the SVM."""
     from sklearn.svm import LinearSVC
 
-    svm = LinearSVC(C=penalty, random_state=seed).fit(embeddings, classes)
+    svm = LinearSVC(random_state=0).fit(embeddings, classes)
     weights, biases = svm.coef_, svm.intercept_
     if len(svm.classes_) == 2:  # scikit-learn has one hyperplane for both, that of the second
         weights, biases = np.concatenate([-weights, weights]), np.concatenate([-biases, biases])
     return weights, biases
 
 
-def _scale(embeddings: np.ndarray, classes: np.ndarray, fewest: int, penalty: float, seed: int) -> float:
+def _scale(embeddings: np.ndarray, classes: np.ndarray, fewest: int) -> float:
     """Returns the factor of decisions that makes their softmax likeliest, on photos that were held out.
 
     This is temperature scaling (Guo et al., "On Calibration of Modern Neural Networks", 2017). The factor is 1 if
@@ -214,10 +208,10 @@ def _scale(embeddings: np.ndarray, classes: np.ndarray, fewest: int, penalty: fl
         return 1.0
     from sklearn.model_selection import StratifiedKFold
 
-    folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(min(_FOLDS, fewest), shuffle=True, random_state=0)
     decisions = np.empty((len(classes), classes.max() + 1))
     for fitted, held_out in folds.split(embeddings, classes):
-        weights, biases = _hyperplanes(embeddings[fitted], classes[fitted], penalty, seed)
+        weights, biases = _hyperplanes(embeddings[fitted], classes[fitted])
         decisions[held_out] = embeddings[held_out] @ weights.T + biases
     own = np.arange(len(classes)), classes
     likelihoods = [np.log(_softmax(scale * decisions)[own]).mean() for scale in _SCALES]

@@ -36,25 +36,16 @@ def cluster(embeddings: np.ndarray, threshold: float, method: str = "dbscan", le
         raise ValueError(f"embeddings must be (N, D), got {embeddings.shape}")
     if not len(embeddings):
         return np.zeros(0, int)
-    find = _dbscan if method == "dbscan" else _agglomerative
-    return _by_size(find(embeddings, threshold, least), least)
+    from sklearn.cluster import DBSCAN, AgglomerativeClustering
 
-
-def _dbscan(embeddings: np.ndarray, threshold: float, least: int) -> np.ndarray:
-    from sklearn.cluster import DBSCAN
-
-    return DBSCAN(eps=threshold, min_samples=least, metric="euclidean").fit_predict(embeddings)
-
-
-def _agglomerative(embeddings: np.ndarray, threshold: float, least: int) -> np.ndarray:
-    from sklearn.cluster import AgglomerativeClustering
-
-    if len(embeddings) == 1:  # scikit-learn wants two or more
-        return np.zeros(1, int)
-    model = AgglomerativeClustering(
-        n_clusters=None, distance_threshold=threshold, metric="euclidean", linkage="average"
-    )
-    return model.fit_predict(embeddings)
+    if method == "dbscan":
+        labels = DBSCAN(eps=threshold, min_samples=least).fit_predict(embeddings)
+    elif len(embeddings) == 1:  # scikit-learn wants two or more
+        labels = np.zeros(1, int)
+    else:
+        linked = AgglomerativeClustering(n_clusters=None, distance_threshold=threshold, linkage="average")
+        labels = linked.fit_predict(embeddings)
+    return _by_size(labels, least)
 
 
 def _by_size(labels: np.ndarray, least: int) -> np.ndarray:

@@ -10,12 +10,13 @@ import numpy as np
 
 from utils.faces.choice import largest_face
 from utils.faces.embeddings import Embedder, unit_embeddings
-from utils.faces.photo_stream import Photo, Stage, cut_faces, detect_faces, embed_faces, face_stream
+from utils.faces.photo_stream import Photo, cut_faces, detect_faces, embed_faces, face_stream
 from utils.files.digests import digest
-from utils.gallery.folder import Known, NewPhoto, Plan, Problem, rejection
+from utils.gallery.folder import FolderPhoto, Known, Plan, Problem, rejection
 from utils.gallery.records import DIGEST_BYTES, NO_PHOTO, ROW, Records
 
 _HASHING_THREADS = 4
+_CHUNK = 8  # photos that detector and network see at once
 
 Embedded = tuple[Photo, int, Problem | None]
 """A photo, the number of its faces, and why it cannot be used, as `embed_photos` yields them."""
@@ -51,7 +52,6 @@ def embed_photos(
     sources: Iterable[str | Path | np.ndarray],
     embedder: Embedder,
     take_largest: bool = False,
-    chunk: int = 8,
     progress: Callable[..., Iterable] | None = None,
 ) -> Iterator[Embedded]:
     """Embeds the one face of each photo.
@@ -60,7 +60,6 @@ def embed_photos(
         sources: paths, or images as `utils.images.image_files.read_image` takes them.
         embedder: detector and network.
         take_largest: use the largest of several faces; otherwise a photo of several faces is a problem.
-        chunk: photos that detector and network see at once.
         progress: wraps the photos, called like `tqdm.tqdm(photos, total=n)`.
 
     Yields:
@@ -69,9 +68,9 @@ def embed_photos(
         read) and the problem.
     """
     sources = list(sources)
-    photos: Iterable[Photo] = face_stream(sources, _stages(embedder, take_largest), chunk)
-    photos = progress(photos, total=len(sources)) if progress else photos
-    for number, photo in enumerate(photos):
+    cut = partial(_cut, embedder=embedder, take_largest=take_largest)
+    photos = face_stream(sources, [cut, partial(embed_faces, embed_crops=embedder.embed_crops)], _CHUNK)
+    for number, photo in enumerate(progress(photos, total=len(sources)) if progress else photos):
         source = photo.source if isinstance(photo.source, str | Path) else number
         photo.image = photo.crop = None
         if photo.error:
@@ -82,54 +81,45 @@ def embed_photos(
         yield photo, faces, Problem(source, reason, faces) if reason else None
 
 
-def _stages(embedder: Embedder, take_largest: bool) -> list[Stage]:
-    embed = partial(embed_faces, embed_crops=embedder.embed_crops)
+def _cut(photos: list[Photo], embedder: Embedder, take_largest: bool) -> None:
+    """Stage: cuts out the faces that are to be embedded."""
     if embedder.detector is None:
-        return [partial(_cut_whole, face_crops=embedder.face_crops), embed]
-    detect = partial(detect_faces, detect_batch=embedder.detect_batch)
-    return [detect, partial(_cut_usable, align=embedder.align, take_largest=take_largest), embed]
+        for photo, crop in zip(photos, embedder.face_crops([photo.image for photo in photos]), strict=True):
+            photo.crop = crop
+    else:
+        detect_faces(photos, embedder.detect_batch)
+        usable = [photo for photo in photos if not rejection(len(photo.faces), take_largest)]
+        cut_faces(usable, embedder.align, choose=largest_face)
 
 
-def _cut_whole(photos: list[Photo], face_crops: Callable) -> None:
-    for photo, crop in zip(photos, face_crops([photo.image for photo in photos]), strict=True):
-        photo.crop = crop
-
-
-def _cut_usable(photos: list[Photo], align: Callable, take_largest: bool) -> None:
-    usable = [photo for photo in photos if not rejection(len(photo.faces), take_largest)]
-    cut_faces(usable, align, choose=largest_face)
-
-
-def hash_photos(photos: Sequence[tuple[Path, str]]) -> tuple[list[tuple[Path, str]], list[bytes], list[Problem]]:
+def hash_photos(photos: Sequence[tuple[Path, str]]) -> tuple[list[FolderPhoto], list[Problem]]:
     """Computes the digests of photo files.
 
     Args:
         photos: (path, person) of each.
 
     Returns:
-        The photos that can be read, their digests, and a problem for each of the others.
+        (path, person, digest) of the photos that can be read, and a problem for each of the others.
     """
 
-    def attempt(photo: tuple[Path, str]) -> bytes | Problem:
+    def attempt(photo: tuple[Path, str]) -> FolderPhoto | Problem:
         try:
-            return digest(photo[0])
+            return *photo, digest(photo[0])
         except OSError as error:
             return Problem(photo[0], f"cannot be read ({error.strerror})")
 
     with ThreadPoolExecutor(_HASHING_THREADS) as pool:
         results = list(pool.map(attempt, photos))
     problems = [result for result in results if isinstance(result, Problem)]
-    good = [(photo, key) for photo, key in zip(photos, results, strict=True) if isinstance(key, bytes)]
-    return [photo for photo, _ in good], [key for _, key in good], problems
+    return [result for result in results if not isinstance(result, Problem)], problems
 
 
 def known_photos(records: Records) -> Known:
     """Returns what a gallery holds of the photos of encoded folders."""
-    names, rows = records.names, records.rows
-    entries = zip(_digests(rows), rows["person"].tolist(), rows["faces"].tolist(), strict=True)
-    found = [entry for entry in entries if entry[0] != NO_PHOTO]
-    people = {key: names[person] for key, person, _ in found}
-    return Known(people, {key: faces for key, _, faces in found}, records.rejected)
+    people = [records.names[person] for person in records.rows["person"]]
+    embedded = zip(_digests(records.rows), zip(people, records.rows["faces"].tolist(), strict=True), strict=True)
+    rejected = {key: (None, faces) for key, faces in records.rejected.items()}
+    return {**rejected, **{key: known for key, known in embedded if key != NO_PHOTO}}
 
 
 def apply_plan(records: Records, plan: Plan, prune: bool) -> Records:
@@ -151,7 +141,7 @@ def apply_plan(records: Records, plan: Plan, prune: bool) -> Records:
     return records.without(np.array(gone, int))
 
 
-def photo_rows(done: Sequence[tuple[NewPhoto, Embedded]]) -> tuple[list[str], np.ndarray, np.ndarray]:
+def photo_rows(done: Sequence[tuple[FolderPhoto, Embedded]]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Returns new photos as `Records.added` takes them.
 
     Args:

@@ -14,8 +14,11 @@ from pathlib import Path
 from utils.gallery.index import UNKNOWN
 from utils.images.image_files import list_images
 
-NewPhoto = tuple[Path, str, bytes]
-"""Path, person and digest of a photo to embed."""
+FolderPhoto = tuple[Path, str, bytes]
+"""Path, person and digest of a photo."""
+
+Known = Mapping[bytes, tuple[str | None, int]]
+"""What a gallery holds of photos: digest -> person and number of faces. None: no embedding was made of the photo."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,6 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a gallery holds of photos. The keys are digests of the files.
-
-    Attributes:
-        people: digest -> name, of the photos with an embedding.
-        faces: digest -> number of faces, of the same photos.
-        rejected: digest -> number of faces, of photos that no embedding was made of.
-    """
-
-    people: Mapping[bytes, str] = field(default_factory=dict)
-    faces: Mapping[bytes, int] = field(default_factory=dict)
-    rejected: Mapping[bytes, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Plan:
     """What has to be done so that a gallery holds the photos of a folder.
 
@@ -65,7 +53,7 @@ class Plan:
         seen: digests of all photos of the folder.
     """
 
-    new: list[NewPhoto] = field(default_factory=list)
+    new: list[FolderPhoto] = field(default_factory=list)
     kept: set[bytes] = field(default_factory=set)
     moved: dict[bytes, str] = field(default_factory=dict)
     rejected: dict[bytes, int] = field(default_factory=dict)
@@ -135,18 +123,11 @@ def scan(folder: str | os.PathLike) -> tuple[list[tuple[Path, str]], list[Proble
     return photos, problems
 
 
-def make_plan(
-    photos: Sequence[tuple[Path, str]],
-    digests: Sequence[bytes],
-    known: Known,
-    take_largest: bool = False,
-    retry: bool = False,
-) -> Plan:
+def make_plan(photos: Sequence[FolderPhoto], known: Known, take_largest: bool = False, retry: bool = False) -> Plan:
     """Compares the photos of a folder with those of a gallery, by their content.
 
     Args:
-        photos: (path, person) of each.
-        digests: of each file.
+        photos: (path, person, digest) of each.
         known: what the gallery holds.
         take_largest: use photos with several faces.
         retry: look again at the photos that were rejected before.
@@ -155,12 +136,13 @@ def make_plan(
         The plan. A photo that two people have is used for neither. Of a photo that a person has twice, the first copy
         is used.
     """
-    plan = Plan(seen=set(digests))
     people: dict[bytes, set[str]] = {}
-    for (_, person), digest in zip(photos, digests, strict=True):
+    for _, person, digest in photos:
         people.setdefault(digest, set()).add(person)
+    plan = Plan(seen=set(people))
     first: dict[bytes, Path] = {}
-    for (path, person), digest in zip(photos, digests, strict=True):
+    for photo in photos:
+        path, _, digest = photo
         if len(people[digest]) > 1:
             names = ", ".join(sorted(people[digest]))
             plan.problems.append(Problem(path, f"the same photo is of several people: {names}"))
@@ -168,25 +150,24 @@ def make_plan(
             plan.problems.append(Problem(path, f"the same photo as {first[digest]}, used once"))
         else:
             first[digest] = path
-            _plan_photo(plan, path, person, digest, known, take_largest, retry)
+            _plan_photo(plan, photo, known, take_largest, retry)
     return plan
 
 
-def _plan_photo(
-    plan: Plan, path: Path, person: str, digest: bytes, known: Known, take_largest: bool, retry: bool
-) -> None:
+def _plan_photo(plan: Plan, photo: FolderPhoto, known: Known, take_largest: bool, retry: bool) -> None:
     """Enters a photo into the plan."""
-    faces = known.faces.get(digest, known.rejected.get(digest))
-    reason = "" if faces is None else rejection(faces, take_largest)
-    if digest in known.people and not reason:
-        plan.kept.add(digest)
-        if known.people[digest] != person:
-            plan.moved[digest] = person
-    elif faces is not None and reason and not retry:
+    path, person, digest = photo
+    owner, faces = known.get(digest, (None, 1))
+    reason = rejection(faces, take_largest)
+    if reason and not retry:
         plan.rejected[digest] = faces
         plan.problems.append(Problem(path, reason, faces))
+    elif reason or owner is None:
+        plan.new.append(photo)
     else:
-        plan.new.append((path, person, digest))
+        plan.kept.add(digest)
+        if owner != person:
+            plan.moved[digest] = person
 
 
 def rejection(faces: int, take_largest: bool) -> str:

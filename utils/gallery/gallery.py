@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 from utils.faces.embeddings import Embedder, unit_embeddings
 from utils.gallery import encoding, storage
 from utils.gallery.encoding import Embedded, EncodeReport, embed_photos, hash_photos
-from utils.gallery.folder import NewPhoto, Plan, clean_name, make_plan, scan
-from utils.gallery.index import UNKNOWN, Calibration, FaceIndex, Identity, Matches
+from utils.gallery.folder import FolderPhoto, Plan, clean_name, make_plan, scan
+from utils.gallery.index import Calibration, FaceIndex, Identity, Matches
 from utils.gallery.records import NAME_BYTES, ROW, Records
 from utils.gallery.storage import GalleryError
 from utils.weights.cards import differences
 
-__all__ = ["UNKNOWN", "Calibration", "EncodeReport", "Gallery", "GalleryError", "Identity", "Matches"]
+_SAVE_EVERY = 1000  # new photos after which `encode` saves the gallery in between
 
 
 class Gallery:
@@ -106,11 +106,9 @@ class Gallery:
         """Names faces, or calls them `UNKNOWN`, as `FaceIndex.identify`."""
         return self.index.identify(embeddings, threshold, scoring)
 
-    def calibrate(
-        self, far: float = 0.01, scoring: str = "nearest", max_probes: int = 2000, seed: int = 0
-    ) -> Calibration:
+    def calibrate(self, far: float = 0.01, scoring: str = "nearest") -> Calibration:
         """Measures the threshold that a share `far` of strangers passes, as `FaceIndex.calibrate`."""
-        return self.index.calibrate(far, scoring, max_probes, seed)
+        return self.index.calibrate(far, scoring)
 
     def add(self, person: str, embeddings: ArrayLike) -> None:
         """Adds embeddings to a person, who may be new.
@@ -166,7 +164,7 @@ class Gallery:
             GalleryError: nobody is called so, or the gallery cannot be written.
         """
         with self._writing():
-            records = self._existing()
+            records = self._records(must_exist=True)
             positions = self._positions(records, person)
             self._save(records, records.without(positions))
         return len(positions)
@@ -182,7 +180,7 @@ class Gallery:
         """
         new = clean_name(new, NAME_BYTES)
         with self._writing():
-            records = self._existing()
+            records = self._records(must_exist=True)
             positions = self._positions(records, old)
             self._save(records, records.given_to([new] * len(positions), positions))
 
@@ -193,7 +191,6 @@ class Gallery:
         take_largest: bool = False,
         prune: bool = True,
         retry: bool = False,
-        save_every: int = 1000,
         progress: Callable[..., Iterable] | None = None,
     ) -> EncodeReport:
         """Makes the gallery hold the photos of a folder, laid out as `utils.gallery.folder` describes.
@@ -207,7 +204,6 @@ class Gallery:
             take_largest: use the largest of several faces; otherwise a photo of several faces is not used.
             prune: drop the photos that are gone. False lets several folders be encoded one after the other.
             retry: look again at photos that could not be used before.
-            save_every: number of new photos after which the gallery is saved in between.
             progress: wraps the stream of new photos, called like `tqdm.tqdm(photos, total=n)`.
 
         Returns:
@@ -220,27 +216,23 @@ class Gallery:
         """
         photos, misnamed = scan(folder)
         with self._embeddings_of(embedder), self._writing():
-            photos, digests, unreadable = hash_photos(photos)
+            hashed, unreadable = hash_photos(photos)
             records = self._records()
-            plan = make_plan(photos, digests, encoding.known_photos(records), take_largest, retry)
+            plan = make_plan(hashed, encoding.known_photos(records), take_largest, retry)
             plan.problems.extend(misnamed + unreadable)
             if not prune:
-                others = records.rejected.items()
-                plan.rejected.update((key, n) for key, n in others if key not in plan.seen)
-            paths = [path for path, _, _ in plan.new]
-            done = embed_photos(paths, embedder, take_largest, progress=progress)
-            report = self._carry_out(records, plan, done, prune, save_every)
+                plan.rejected.update({key: n for key, n in records.rejected.items() if key not in plan.seen})
+            done = embed_photos([path for path, _, _ in plan.new], embedder, take_largest, progress)
+            report = self._carry_out(records, plan, done, prune)
         report.problems = sorted(plan.problems, key=lambda problem: str(problem.source))
         return report
 
-    def _carry_out(
-        self, records: Records, plan: Plan, embedded: Iterable[Embedded], prune: bool, save_every: int
-    ) -> EncodeReport:
-        """Applies a plan and adds its new photos, saving after every `save_every` of them."""
+    def _carry_out(self, records: Records, plan: Plan, embedded: Iterable[Embedded], prune: bool) -> EncodeReport:
+        """Applies a plan and adds its new photos, saving after every `_SAVE_EVERY` of them."""
         planned = encoding.apply_plan(records, plan, prune)
-        report = EncodeReport(kept=len(plan.kept), moved=len(plan.moved), removed=len(records) - len(planned))
+        report = EncodeReport(kept=len(plan.kept), moved=len(plan.moved), removed=len(records.rows) - len(planned.rows))
         pairs = zip(plan.new, embedded, strict=True)
-        saved, batch = records, list(islice(pairs, save_every))
+        saved, batch = records, list(islice(pairs, _SAVE_EVERY))
         while True:
             if good := _usable(batch, plan):
                 planned = self._added(planned, *encoding.photo_rows(good))
@@ -248,7 +240,7 @@ class Gallery:
             planned = planned.with_rejected(plan.rejected)
             self._save(saved, planned)
             saved = planned
-            if not (batch := list(islice(pairs, save_every))):
+            if not (batch := list(islice(pairs, _SAVE_EVERY))):
                 return report
 
     def _summary(self) -> tuple[Mapping[str, Any] | None, dict[str, int]]:
@@ -259,18 +251,15 @@ class Gallery:
         self._check_identity(identity, self._given)
         return identity, people
 
-    def _records(self) -> Records:
-        """Reads the file, or returns empty records if there is none."""
+    def _records(self, must_exist: bool = False) -> Records:
+        """Reads the file, or returns empty records if there is none and none must be."""
         if not self.path.exists():
+            if must_exist:
+                raise GalleryError(f"{self.path}: there is no such gallery")
             return Records(self._given or {})
         records = storage.read(self.path)
         self._check_identity(records.identity, self._given)
         return records
-
-    def _existing(self) -> Records:
-        if not self.path.exists():
-            raise GalleryError(f"{self.path}: there is no such gallery")
-        return self._records()
 
     def _added(self, records: Records, people: Sequence[str], rows: np.ndarray, embeddings: np.ndarray) -> Records:
         """Adds embeddings as `Records.added`, after a check of their length."""
@@ -287,13 +276,11 @@ class Gallery:
 
     def _save(self, before: Records, after: Records) -> None:
         """Writes records that have changed; rejected photos alone make no new file."""
-        if after is not before and (len(after) or self.path.exists()):
+        if after is not before and (len(after.rows) or self.path.exists()):
             storage.write(self.path, after)
 
     def _check_identity(self, stored: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> None:
-        if stored is None or given is None:
-            return
-        if text := differences(stored, given):
+        if stored is not None and given is not None and (text := differences(stored, given)):
             raise GalleryError(
                 f"{self.path}: its embeddings are of another network ({text}); use that network, "
                 "or encode the photos into a new gallery"
@@ -319,7 +306,7 @@ class Gallery:
             self._index = None
 
 
-def _usable(batch: Sequence[tuple[NewPhoto, Embedded]], plan: Plan) -> list[tuple[NewPhoto, Embedded]]:
+def _usable(batch: Sequence[tuple[FolderPhoto, Embedded]], plan: Plan) -> list[tuple[FolderPhoto, Embedded]]:
     """Returns the photos without a problem; the problems of the others are entered into the plan."""
     for (_, _, key), (_, faces, problem) in batch:
         if problem:

@@ -42,7 +42,8 @@ def group(facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Mappi
     for photo, _ in stream_photos(facenet, paths):
         faces += records(photo)
         embeddings.extend(photo.embedding)
-        thumbnails += [_thumbnail(photo.image, box) for box in photo.faces.boxes]
+        crops = [crop(photo.image, box, margin=0.4) for box in photo.faces.boxes]
+        thumbnails += [letterbox(face, (_THUMBNAIL, _THUMBNAIL), fill=255)[0] for face in crops]
     labels = _groups(embeddings, facenet.threshold, settings)
     for face, label in zip(faces, labels, strict=True):
         face["group"] = None if label == NOISE else int(label) + 1
@@ -50,8 +51,7 @@ def group(facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Mappi
     write_csv(target / "cluster.csv", faces, ["group"])
     count = int(labels.max(initial=NOISE)) + 1
     _write_sheets(target / "clusters", thumbnails, labels, count)
-    alone = int(np.sum(labels == NOISE))
-    yield f"{len(faces)} faces in {count} groups, {alone} in none: {target / 'cluster.csv'}"
+    yield f"{len(faces)} faces in {count} groups, {np.sum(labels == NOISE)} in none: {target / 'cluster.csv'}"
     for label in range(count):
         yield f"  {_sheet_name(label)}: {np.sum(labels == label)} faces"
 
@@ -65,16 +65,14 @@ def _groups(embeddings: Sequence[np.ndarray], threshold: float, settings: Mappin
     return cluster(stacked, chosen, method)
 
 
-def _thumbnail(image: np.ndarray, box: np.ndarray) -> np.ndarray:
-    return letterbox(crop(image, box, margin=0.4), (_THUMBNAIL, _THUMBNAIL), fill=255)[0]
-
-
 def _sheet_name(label: int) -> str:
     return f"group_{label + 1:03d}.jpg"
 
 
 def _write_sheets(folder: Path, thumbnails: Sequence[np.ndarray], labels: np.ndarray, count: int) -> None:
-    """Writes a sheet for each group, and removes those of an earlier run that had more groups."""
+    """Replaces the sheets of an earlier run by one for each group."""
+    for path in folder.glob("group_[0-9]*.jpg"):
+        path.unlink()
     for label in range(count):
         members = np.flatnonzero(labels == label)
         shown = members[:_MOST_ON_SHEET]
@@ -82,7 +80,3 @@ def _write_sheets(folder: Path, thumbnails: Sequence[np.ndarray], labels: np.nda
         caption += f", {len(shown)} shown" if len(shown) < len(members) else ""
         sheet = contact_sheet([thumbnails[i] for i in shown], caption, _THUMBNAIL)
         save_image(folder / _sheet_name(label), sheet)
-    written = {_sheet_name(label) for label in range(count)}
-    for path in folder.glob("group_[0-9]*.jpg"):
-        if path.name not in written:
-            path.unlink()

@@ -14,6 +14,7 @@ UNKNOWN = "unknown"
 """Name given to a face that matches nobody in the gallery. Reserved: no person may have it."""
 
 SCORINGS = ("nearest", "mean")
+_MOST_PROBES = 2000  # faces that `calibrate` tries
 FEW_PEOPLE, FEW_ACCEPTS = 20, 5
 """A threshold measured on fewer people, or with fewer expected false accepts, is rough."""
 
@@ -127,9 +128,7 @@ class FaceIndex:
             for name, distance in zip(names, distances[:, 0], strict=True)
         ]
 
-    def calibrate(
-        self, far: float = 0.01, scoring: str = "nearest", max_probes: int = 2000, seed: int = 0
-    ) -> Calibration:
+    def calibrate(self, far: float = 0.01, scoring: str = "nearest") -> Calibration:
         """Measures the threshold that few strangers pass, on the known faces themselves.
 
         Each face is compared with all other people, as if it were a stranger's; at most a share `far` of the faces gets
@@ -139,8 +138,6 @@ class FaceIndex:
         Args:
             far: share of strangers that may be accepted, 0 to 1.
             scoring: as for `identify`.
-            max_probes: faces to try; if there are more, that many are drawn.
-            seed: of the draw.
 
         Raises:
             ValueError: there are fewer than two people, the rate is outside [0, 1], or unknown scoring.
@@ -149,9 +146,10 @@ class FaceIndex:
         count = len(np.unique(people))
         if count < 2:
             raise ValueError(f"a threshold needs photos of two people or more, there are {count}")
-        probes = _draw(len(self.people), max_probes, seed)
-        own = self.people[probes]
-        strangers = nearest(self.embeddings[probes], templates, 1, people, own)[0][:, 0]
+        probes = np.arange(len(self.people))
+        if len(probes) > _MOST_PROBES:
+            probes = np.sort(np.random.default_rng(0).choice(probes, _MOST_PROBES, replace=False))
+        strangers = nearest(self.embeddings[probes], templates, 1, people, self.people[probes])[0][:, 0]
         threshold = threshold_at_far(strangers, far)
         genuine = self._genuine(probes, scoring)
         known = np.isfinite(genuine)
@@ -185,11 +183,8 @@ class FaceIndex:
     def _genuine(self, probes: np.ndarray, scoring: str) -> np.ndarray:
         """Returns distances (B,) of faces to the other faces of their person, infinite if there are none."""
         distances = np.full(len(probes), np.inf)
-        order = np.argsort(self.people, kind="stable")
-        ordered = self.people[order]
         for person in np.unique(self.people[probes]):
-            start, end = np.searchsorted(ordered, [person, person + 1])
-            members = order[start:end]
+            members = np.flatnonzero(self.people == person)
             if len(members) > 1:
                 asked = np.flatnonzero(self.people[probes] == person)
                 positions = np.searchsorted(members, probes[asked])
@@ -206,12 +201,6 @@ def _to_others(faces: np.ndarray, positions: np.ndarray, scoring: str) -> np.nda
     products = faces[positions] @ faces.T
     products[np.arange(len(positions)), positions] = -1.0
     return np.sqrt(np.maximum(2.0 - 2.0 * products.max(axis=1), 0.0))
-
-
-def _draw(count: int, most: int, seed: int) -> np.ndarray:
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
 
 
 def _roughness(people: int, probes: int, far: float) -> str:

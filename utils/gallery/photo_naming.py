@@ -15,12 +15,14 @@ import numpy as np
 from utils.faces.embedded_photos import stream_photos
 from utils.faces.embeddings import Embedder
 from utils.faces.face_table import records, write_csv, write_json
-from utils.faces.photo_stream import Photo
 from utils.gallery import classifier
-from utils.gallery.gallery import UNKNOWN, Gallery, GalleryError
+from utils.gallery.gallery import Gallery, GalleryError
+from utils.gallery.index import UNKNOWN
 from utils.pictures.drawing import GREEN, RED, draw_detections
 
+Paths = Iterable[str | os.PathLike]
 Settings = Mapping[str, Any]
+Save = Callable[[np.ndarray, str], None]
 Namer = Callable[[np.ndarray], list[dict[str, Any]]]
 """Embeddings (n, D) -> for each face its name, and a distance or probability under that key."""
 
@@ -48,9 +50,7 @@ def encode(facenet: Embedder, folder: str | os.PathLike, settings: Settings) -> 
         raise ValueError(f"{folder}: none of its photos can be used")
 
 
-def recognize(
-    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Settings, save: Callable[[np.ndarray, str], None]
-) -> Iterator[str]:
+def recognize(facenet: Embedder, paths: Paths, settings: Settings, save: Save) -> Iterator[str]:
     """Names every face of photos by the gallery.
 
     Writes recognize.csv and recognize.json with an entry for each face: file, face (its number, from 1), box, score,
@@ -76,7 +76,8 @@ def recognize(
         found = gallery.identify(embeddings, threshold, settings["scoring"])
         return [{"name": i.name, "distance": round(i.distance, 5), "nearest": i.nearest} for i in found]
 
-    yield from _name_photos(facenet, paths, namer, "recognize", settings, save)
+    base = Path(settings["dir_save_path"], "recognize")
+    yield from _name_photos(facenet, paths, namer, ["name", "distance", "nearest"], base, save)
 
 
 def classify_train(settings: Settings) -> Iterator[str]:
@@ -97,9 +98,7 @@ def classify_train(settings: Settings) -> Iterator[str]:
     if left < 2:
         raise ValueError(f"{gallery.path}: a classifier needs two people with min_images photos or more")
     names, embeddings = names[enough], embeddings[enough]
-    most = len(names) if settings["train_images"] is None else settings["train_images"]
-    if most < 1:
-        raise ValueError(f"train_images {most} must be at least 1")
+    most = settings["train_images"] or len(names)
     train, test = classifier.split(names, most)
     svm = classifier.train(embeddings[train], names[train], gallery.identity)
     svm.save(settings["classifier_path"])
@@ -111,9 +110,7 @@ def classify_train(settings: Settings) -> Iterator[str]:
         yield f"not tested: nobody has more than {most} photos"
 
 
-def classify(
-    facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Settings, save: Callable[[np.ndarray, str], None]
-) -> Iterator[str]:
+def classify(facenet: Embedder, paths: Paths, settings: Settings, save: Save) -> Iterator[str]:
     """Names every face of photos by the SVM, which gives a name to strangers, too.
 
     Writes classify.csv and classify.json, like those of `recognize`, but with the probability instead of the distance.
@@ -134,7 +131,8 @@ def classify(
     def namer(embeddings: np.ndarray) -> list[dict[str, Any]]:
         return [{"name": name, "probability": round(p, 5)} for name, p in svm.predict(embeddings)]
 
-    yield from _name_photos(facenet, paths, namer, "classify", settings, save)
+    base = Path(settings["dir_save_path"], "classify")
+    yield from _name_photos(facenet, paths, namer, ["name", "probability"], base, save)
 
 
 def summary(gallery: Gallery) -> str:
@@ -179,37 +177,35 @@ def chosen_threshold(gallery: Gallery, usual: float, settings: Settings) -> tupl
             raise ValueError("threshold and false_accept_rate exclude each other; set one to none")
         measured = gallery.calibrate(settings["false_accept_rate"], settings["scoring"])
         usual = measured.threshold
-        note = f"threshold {usual:.3f} at {100 * measured.false_accepts:.2f} % of "
-        note += f"strangers accepted, {100 * measured.true_accepts:.2f} % of the known recognised"
-        lines.append(f"{note} ({measured.note})" if measured.note else note)
+        accepted, recognised = 100 * measured.false_accepts, 100 * measured.true_accepts
+        note = f"{recognised:.2f} % of the known recognised" + (f" ({measured.note})" if measured.note else "")
+        lines.append(f"threshold {usual:.3f} at {accepted:.2f} % of strangers accepted, {note}")
     lines.append(f"known below distance {usual:.3f}, {settings['scoring']} of a person's photos")
     return usual, lines
 
 
 def _name_photos(
-    facenet: Embedder,
-    paths: Iterable[str | os.PathLike],
-    namer: Namer,
-    mode: str,
-    settings: Settings,
-    save: Callable[[np.ndarray, str], None],
+    facenet: Embedder, paths: Paths, namer: Namer, columns: Sequence[str], base: Path, save: Save
 ) -> Iterator[str]:
-    """Names the faces of photos, saves a picture of each and a table of all."""
-    faces = []
-    measure = {"recognize": "distance", "classify": "probability"}[mode]
+    """Names the faces of photos, saves a picture of each and a table of all.
+
+    Args:
+        facenet: detector and network.
+        paths: photos and folders of photos.
+        namer: names embeddings.
+        columns: of the table beside the faces themselves; the second is the measure that pictures show.
+        base: path of the tables, without ending.
+        save: called with each picture and its name.
+    """
+    faces, measure = [], columns[1]
     for photo, name in stream_photos(facenet, paths):
         answers = namer(photo.embedding) if len(photo.faces) else []
         said = [f"{answer['name']} {answer[measure]:.3f}" for answer in answers]
         yield f"{photo.source}: {', '.join(said) or 'no face found'}"
-        save(_picture(photo, answers, measure), f"{name}_{mode}.jpg")
+        labels = [f"{answer['name']} {answer[measure]:.2f}" for answer in answers]
+        colours = [RED if answer["name"] == UNKNOWN else GREEN for answer in answers]
+        save(draw_detections(photo.image, photo.faces, labels, colours), f"{name}_{base.name}.jpg")
         faces += [face | answer for face, answer in zip(records(photo), answers, strict=True)]
-    base = Path(settings["dir_save_path"]) / mode
-    write_csv(f"{base}.csv", faces, ["name", measure, *["nearest"] * (mode == "recognize")])
+    write_csv(f"{base}.csv", faces, columns)
     write_json(f"{base}.json", faces)
     yield f"faces: {len(faces)}, listed in {base}.csv and {base}.json"
-
-
-def _picture(photo: Photo, answers: Sequence[Mapping[str, Any]], measure: str) -> np.ndarray:
-    labels = [f"{answer['name']} {answer[measure]:.2f}" for answer in answers]
-    colours = [RED if answer["name"] == UNKNOWN else GREEN for answer in answers]
-    return draw_detections(photo.image, photo.faces, labels, colours)

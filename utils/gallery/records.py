@@ -38,14 +38,6 @@ class Records:
     embeddings: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     rejected: Mapping[bytes, int] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        """The number of embeddings."""
-        return len(self.rows)
-
-    def __bool__(self) -> bool:
-        """Records are true even without embeddings."""
-        return True
-
     def of(self, person: str) -> np.ndarray:
         """Returns the positions of a person's embeddings, none for somebody who is not there."""
         if person not in self.names:
@@ -60,21 +52,17 @@ class Records:
             rows: (n,) of dtype `ROW`; the person is filled in here.
             embeddings: (n, D) float32, unit length.
         """
-        names, numbers = self._numbered(people)
         rows = rows.copy()
-        rows["person"] = numbers
-        return replace(
-            self,
-            names=names,
-            rows=np.concatenate([self.rows, rows]),
-            embeddings=np.concatenate([self.embeddings, embeddings]) if len(self) else embeddings,
-        )
+        names, rows["person"] = self._numbered(people)
+        if len(self.rows):
+            rows, embeddings = np.concatenate([self.rows, rows]), np.concatenate([self.embeddings, embeddings])
+        return replace(self, names=names, rows=rows, embeddings=embeddings)
 
     def without(self, positions: np.ndarray) -> "Records":
         """Returns the records without the embeddings at these positions."""
         if not len(positions):
             return self
-        kept = np.ones(len(self), bool)
+        kept = np.ones(len(self.rows), bool)
         kept[positions] = False
         return replace(self, rows=self.rows[kept], embeddings=self.embeddings[kept])
 
@@ -110,8 +98,7 @@ class Records:
         numbers = {name: number for number, name in enumerate(self.names)}
         for name in people:
             numbers.setdefault(name, len(numbers))
-        positions = np.array([numbers[name] for name in people], np.int32)
-        return list(numbers), positions
+        return list(numbers), np.array([numbers[name] for name in people], np.int32)
 
 
 def count_people(names: Sequence[str], rows: np.ndarray) -> dict[str, int]:

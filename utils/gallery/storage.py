@@ -56,9 +56,8 @@ def read(path: str | os.PathLike) -> Records:
         embeddings = np.empty((len(rows), file["embeddings"].shape[1]), np.float32)
         if len(rows):
             file["embeddings"].read_direct(embeddings, np.s_[: len(rows)])
-        photos = file["rejected"][:]
-        rejected = {photo["digest"].tobytes(): int(photo["faces"]) for photo in photos}
-        return Records(_identity(file), names, rows, embeddings, rejected).compact()
+        rejected = {photo["digest"].tobytes(): int(photo["faces"]) for photo in file["rejected"][:]}
+        return Records(json.loads(file.attrs["model"]), names, rows, embeddings, rejected).compact()
 
 
 def read_people(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, int]]:
@@ -71,7 +70,7 @@ def read_people(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, int]
         GalleryError: as for `read`.
     """
     with _opened(path) as file:
-        return _identity(file), count_people(*_people(file))
+        return json.loads(file.attrs["model"]), count_people(*_people(file))
 
 
 def write(path: str | os.PathLike, records: Records) -> None:
@@ -152,10 +151,6 @@ def _check_layout(path: str | os.PathLike, file: h5py.File) -> None:
         raise ValueError("its parts do not fit each other")
 
 
-def _identity(file: h5py.File) -> dict[str, Any]:
-    return json.loads(file.attrs["model"])
-
-
 def _people(file: h5py.File) -> tuple[list[str], np.ndarray]:
     """Returns the names, and the rows (count,) that are in use."""
     names = [name.decode() for name in file["people"][:]]
@@ -168,34 +163,23 @@ def _people(file: h5py.File) -> tuple[list[str], np.ndarray]:
 
 def _image(records: Records) -> memoryview:
     """Returns the bytes of the HDF5 file."""
-    rejected = np.zeros(len(records.rejected), _REJECTED)
-    digests = b"".join(records.rejected)
-    rejected["digest"] = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
-    rejected["faces"] = list(records.rejected.values())
+    photos = [(np.frombuffer(key, np.uint8), faces) for key, faces in records.rejected.items()]
     datasets = {
         "people": np.array([name.encode() for name in records.names], _TEXT),
         "rows": records.rows.astype(ROW, copy=False),
         "embeddings": records.embeddings.astype("<f4", copy=False),
-        "rejected": rejected,
+        "rejected": np.array(photos, _REJECTED),
     }
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=_LIBVER) as file:
         for name, values in datasets.items():
-            _put(file, name, values)
+            tail = values.shape[1:]
+            chunks = (min(max(len(values), 1), _CHUNK), *tail)
+            # Without a limit, so that earlier releases can change the file, too.
+            file.create_dataset(name, data=values, chunks=chunks, maxshape=(None, *tail), fletcher32=True)
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
-        file.attrs["model"], file.attrs["count"] = json.dumps(dict(records.identity)), len(records)
+        file.attrs["model"], file.attrs["count"] = json.dumps(dict(records.identity)), len(records.rows)
     return buffer.getbuffer()
-
-
-def _put(file: h5py.File, name: str, values: np.ndarray) -> None:
-    tail = values.shape[1:]
-    file.create_dataset(
-        name,
-        data=values,
-        chunks=(min(max(len(values), 1), _CHUNK), *tail),
-        maxshape=(None, *tail),  # so that earlier releases can change the file, too
-        fletcher32=True,
-    )
 
 
 def _not_written(path: str | os.PathLike, error: OSError) -> GalleryError:

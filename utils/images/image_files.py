@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from utils.files.atomic_file import replacing
 
@@ -19,7 +19,6 @@ MAX_PIXELS = 178_956_970
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-_ORIENTATION_TAG = 0x0112
 _JPEG_END = b"\xff\xd9"
 
 # What Pillow's decoders raise on damaged bytes, gathered from its plugins.
@@ -39,18 +38,6 @@ _DECODER_ERRORS = (
 
 class ImageError(ValueError):
     """An image cannot be read, used or written; the message names it."""
-
-
-# EXIF orientation -> the same turn as array views (TIFF 6.0, tag 274).
-_TURNS = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
 
 
 def read_image(source: ImageSource) -> np.ndarray:
@@ -123,31 +110,22 @@ def _decode_plain_jpeg(data: bytes, image: Image.Image) -> np.ndarray | None:
     OpenCV 4 fills the missing part of a cut file with grey, so only a file that ends with the
     end-of-image marker is taken; the others go to Pillow, which refuses them if data is missing.
     """
-    if image.format != "JPEG" or image.mode not in ("RGB", "L"):
+    if image.format != "JPEG" or image.mode not in ("RGB", "L") or not data.endswith(_JPEG_END):
         return None
-    if not data.endswith(_JPEG_END):
-        return None
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if pixels is None:
-        return None
-    return _turn(pixels, _orientation(image))
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
     _check_size(image.width, image.height, name)
     image.load()
-    # Read after load(): the TIFF plugin turns the image itself then, and drops the tag.
-    orientation = _orientation(image)
+    image = _upright(image)
     if image.mode.startswith("I"):
-        pixels = _from_array(_sixteen_bits(np.asarray(image), name), name)
-    elif image.mode == "F":
+        return _from_array(_sixteen_bits(np.asarray(image), name), name)
+    if image.mode == "F":
         raise ImageError(f"{name}: float pixels; save it as an 8-bit or 16-bit image")
-    elif "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
-        pixels = _over_white(np.asarray(image.convert("RGBA")))
-    else:
-        pixels = np.array(image.convert("RGB"))
-    return _turn(pixels, orientation)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        return _over_white(np.asarray(image.convert("RGBA")))
+    return np.array(image.convert("RGB"))
 
 
 def _sixteen_bits(values: np.ndarray, name: str) -> np.ndarray:
@@ -188,17 +166,12 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ImageError(f"{name}: {width} x {height} is more than {MAX_PIXELS} pixels; make it smaller")
 
 
-def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged."""
+def _upright(image: Image.Image) -> Image.Image:
+    """Returns an image turned as its EXIF block says, if that is not damaged."""
     try:
-        return image.getexif().get(_ORIENTATION_TAG, 1)
+        return ImageOps.exif_transpose(image)
     except _DECODER_ERRORS:
-        return 1
-
-
-def _turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    turn = _TURNS.get(orientation)
-    return np.ascontiguousarray(turn(pixels) if turn else pixels)
+        return image
 
 
 def save_image(path: str | os.PathLike, image: np.ndarray) -> None:

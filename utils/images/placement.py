@@ -40,24 +40,14 @@ def _positive(size: Size) -> Size:
     return height, width
 
 
-def _resize_bicubic(image: np.ndarray, size: Size) -> np.ndarray:
-    picture = Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC)
-    return np.asarray(picture)
-
-
-def _resize_linear(image: np.ndarray, size: Size) -> np.ndarray:
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-_RESAMPLERS = {"bicubic": _resize_bicubic, "linear": _resize_linear, "auto": resize}
-
-
 def _resample(image: np.ndarray, size: Size, resample: str) -> np.ndarray:
-    if resample not in _RESAMPLERS:
-        raise ValueError(f"resample '{resample}': choose from {', '.join(_RESAMPLERS)}")
+    if resample not in ("bicubic", "linear"):
+        raise ValueError(f"resample '{resample}': choose from bicubic, linear")
     if size == image.shape[:2]:
         return image
-    return _RESAMPLERS[resample](image, size)
+    if resample == "bicubic":
+        return np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -79,26 +69,13 @@ class Letterbox:
         Returns:
             float32 of the same shape.
         """
-        pairs, shape = self._pairs(points)
-        return (pairs * self._scale + self._offset).astype(np.float32).reshape(shape)
+        pairs = np.reshape(points, (-1, 2)) * [self.scale_x, self.scale_y] + [self.left, self.top]
+        return pairs.astype(np.float32).reshape(np.shape(points))
 
     def invert(self, points: np.ndarray) -> np.ndarray:
         """Returns points of the canvas in the original image; shapes as in `apply`."""
-        pairs, shape = self._pairs(points)
-        return ((pairs - self._offset) / self._scale).astype(np.float32).reshape(shape)
-
-    @property
-    def _scale(self) -> np.ndarray:
-        return np.array([self.scale_x, self.scale_y])
-
-    @property
-    def _offset(self) -> np.ndarray:
-        return np.array([self.left, self.top])
-
-    @staticmethod
-    def _pairs(points: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
-        points = np.asarray(points, np.float64)
-        return points.reshape(-1, 2), points.shape
+        pairs = (np.reshape(points, (-1, 2)) - [self.left, self.top]) / [self.scale_x, self.scale_y]
+        return pairs.astype(np.float32).reshape(np.shape(points))
 
 
 def _fitted(shape: Sequence[int], size: Size) -> Size:
@@ -121,8 +98,8 @@ def letterbox(
         image: (H, W, 3) uint8.
         size: (height, width) of the canvas in pixels.
         fill: colour of the bars, a grey level or RGB, 0 to 255.
-        resample: "bicubic" (Pillow's, antialiased: FaceNet and ArcFace), "linear" (OpenCV's, not
-            antialiased: RetinaFace) or "auto" (as `resize`).
+        resample: "bicubic" (Pillow's, antialiased: FaceNet and ArcFace) or "linear" (OpenCV's, not antialiased:
+            RetinaFace).
 
     Returns:
         The canvas (height, width, 3) uint8 and the `Letterbox` that maps points onto it and back.
@@ -136,15 +113,12 @@ def letterbox(
     return canvas, _placement(image, inner, left, top)
 
 
-def fit_within(
-    image: np.ndarray, limit: int | Size, resample: str = "linear", enlarge: bool = True
-) -> tuple[np.ndarray, Letterbox]:
-    """Resizes with the ratio kept to the largest size within a limit: a letterbox without bars.
+def fit_within(image: np.ndarray, limit: int | Size, enlarge: bool = True) -> tuple[np.ndarray, Letterbox]:
+    """Resizes linearly with the ratio kept to the largest size within a limit: a letterbox without bars.
 
     Args:
         image: (H, W, 3) uint8.
         limit: longest side, or (height, width), in pixels.
-        resample: as for `letterbox`.
         enlarge: whether a smaller image grows to the limit too; else it is returned as it is.
 
     Returns:
@@ -154,7 +128,7 @@ def fit_within(
     inner = _fitted(image.shape, size)
     if not enlarge and max(inner[0] / image.shape[0], inner[1] / image.shape[1]) > 1:
         inner = image.shape[:2]
-    return _resample(image, inner, resample), _placement(image, inner, 0, 0)
+    return _resample(image, inner, "linear"), _placement(image, inner, 0, 0)
 
 
 def _placement(image: np.ndarray, inner: Size, left: int, top: int) -> Letterbox:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.engine.compiled import write_compiled
+from utils.engine.network import Network
 from utils.engine.quantization import PRECISIONS
-from utils.weights.loading import LoadReport, build_network, save_weights
+from utils.weights.loading import LoadReport, save_weights
 from utils.weights.location import SHIPPED
 from utils.weights.networks import beside, recognizer, retinaface
-from utils.weights.weight_files import read_weight_file
+from utils.weights.weight_files import WeightFile, read_weight_file
 
 
 def inspect(path: str | os.PathLike) -> str:
@@ -32,9 +33,14 @@ def inspect(path: str | os.PathLike) -> str:
 
 
 def convert(source_path: str | os.PathLike, target_path: str | os.PathLike) -> LoadReport:
-    """Rewrites a weight file of any format as .weights.h5; returns the LoadReport."""
+    """Rewrites a weight file of any format as .weights.h5 and returns what loading it did.
+
+    Raises:
+        ValueError: it is damaged, or of no network that can be told from the file.
+        FileNotFoundError: it does not exist.
+    """
     source = read_weight_file(source_path)
-    model, report = build_network(source)
+    model, _, report = _network(source).built()
     settings = {} if model.name.startswith("retinaface") else source.build_settings()
     save_weights(model, target_path, **(settings | {"backbone": model.name}))
     return report
@@ -45,10 +51,16 @@ def compile_beside(path: str, precision: str = "float32") -> Path:
 
     Machines without TensorFlow then run these weights.
     """
-    build = retinaface if (read_weight_file(path).network() or "").startswith("retinaface") else recognizer
     target = beside(path, precision)
-    write_compiled(target, build(path).compiled(precision))
+    write_compiled(target, _network(read_weight_file(path)).compiled(precision))
     return target
+
+
+def _network(source: WeightFile) -> Network:
+    name = source.network()
+    if name is None:
+        raise ValueError(f"{source.path}: cannot tell which network these weights are of")
+    return retinaface(source.path) if name.startswith("retinaface") else recognizer(source.path)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

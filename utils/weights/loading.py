@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def load_weights(model: "keras.Model", path: str | os.PathLike | WeightFile, ski
             elif skip_mismatch:
                 skipped.append(name)
             else:
-                raise ValueError(_mismatch(model, source, name, weight, arrays, array))
+                raise ValueError(_mismatch(model, source, name, tuple(weight.shape), arrays, array))
     if not matched:
         raise ValueError(f"{source.path}: none of its tensors fits the network {model.name}")
     used = {name.rsplit("/", 1)[0] for name, _, _ in matched}
@@ -101,15 +101,9 @@ def load_weights(model: "keras.Model", path: str | os.PathLike | WeightFile, ski
 
 
 def _mismatch(
-    model: "keras.Model",
-    source: WeightFile,
-    name: str,
-    weight: "keras.Variable",
-    arrays: Sequence[np.ndarray],
-    array: np.ndarray | None,
+    model: "keras.Model", source: WeightFile, name: str, wanted: tuple, arrays: list, array: np.ndarray | None
 ) -> str:
-    """Returns the message about a weight of the model that the file has not, or not so."""
-    wanted = tuple(weight.shape)
+    """Returns the message about a weight of the model that the file lacks, or has in another shape."""
     network = source.network()
     hint = f"; the file holds {network} weights" if network not in (None, model.name) else ""
     if array is None:
@@ -164,32 +158,3 @@ def save_weights(model: "keras.Model", path: str | os.PathLike, **info: Any) -> 
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
             file.attrs[INFO_ATTRIBUTE] = json.dumps(info, ensure_ascii=False)
-
-
-def build_network(source: WeightFile) -> "tuple[keras.Model, LoadReport]":
-    """Returns the recognition network or RetinaFace that a weight file was made for, filled.
-
-    Args:
-        source: a WeightFile.
-
-    Returns:
-        (model, LoadReport).
-
-    Raises:
-        ValueError: weights of no network that can be told from the file.
-    """
-    from nets.facenet import facenet
-    from nets.retinaface import RetinaFace
-    from utils.config import cfg_mnet, cfg_re50
-
-    network = source.network()
-    if network is None:
-        raise ValueError(f"{source.path}: cannot tell which network these weights are of")
-    if network.startswith("retinaface"):
-        model = RetinaFace(cfg_re50 if network.endswith("resnet50") else cfg_mnet)
-    else:
-        settings = source.build_settings()
-        model = facenet(
-            backbone=network, embedding_size=settings.get("embedding_size"), symmetric=settings["symmetric"]
-        )
-    return model, load_weights(model, source)

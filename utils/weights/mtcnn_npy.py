@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.files.restricted_pickle import UNPICKLING_ERRORS, Array, load
+from utils.files.restricted_pickle import load
 
 Weights = dict[str, dict[str, np.ndarray]]
 
@@ -22,7 +22,6 @@ _LANDMARKS = "conv6-3"
 _INTERLEAVED = np.arange(10).reshape(2, 5).T.ravel()
 # The dense layer after `Flatten` sees a 3 x 3 map: conv4 in R-Net, conv5 in O-Net.
 _AFTER_FLATTEN = ("conv4", "conv5")
-_MAP_SIDE = 3
 
 
 def read_npy(path: str | os.PathLike) -> Weights:
@@ -46,13 +45,12 @@ def read_npy(path: str | os.PathLike) -> Weights:
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             (layers,) = load(file, encoding="latin1").data
-        return {layer: {name: _floats(array) for name, array in weights.items()} for layer, weights in layers.items()}
-    except UNPICKLING_ERRORS as error:
+        return {
+            layer: {name: array.to_numpy(("f4", "f8")).astype(np.float32) for name, array in weights.items()}
+            for layer, weights in layers.items()
+        }
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a file of MTCNN weights ({error})") from error
-
-
-def _floats(array: Array) -> np.ndarray:
-    return array.to_numpy(("f4", "f8")).astype(np.float32)
 
 
 def read_det_npy(path: str | os.PathLike) -> Weights:
@@ -79,14 +77,12 @@ def read_det_npy(path: str | os.PathLike) -> Weights:
 def _to_keras(name: str, weights: dict[str, np.ndarray], stored: Weights) -> dict[str, np.ndarray]:
     if "alpha" in weights:
         follows_dense = stored[name.lower().replace("prelu", "conv")]["weights"].ndim == 2
-        alpha = weights["alpha"]
-        return {"alpha": alpha if follows_dense else alpha[None, None]}
+        return {"alpha": weights["alpha"] if follows_dense else weights["alpha"][None, None]}
     kernel, bias = weights["weights"], weights["biases"]
     if kernel.ndim == 4:
         kernel = kernel.swapaxes(0, 1)
     elif name in _AFTER_FLATTEN:
-        spatial = kernel.reshape(_MAP_SIDE, _MAP_SIDE, -1, kernel.shape[1])
-        kernel = spatial.swapaxes(0, 1).reshape(kernel.shape)
+        kernel = kernel.reshape(3, 3, -1, kernel.shape[1]).swapaxes(0, 1).reshape(kernel.shape)
     elif name == _LANDMARKS:
         kernel, bias = kernel[:, _INTERLEAVED], bias[_INTERLEAVED]
     return {"kernel": np.ascontiguousarray(kernel), "bias": bias}

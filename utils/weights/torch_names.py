@@ -16,6 +16,7 @@ _INCEPTION_STEM = {
     "conv2d_3b": "Conv2d_3b_1x1", "conv2d_4a": "Conv2d_4a_3x3", "conv2d_4b": "Conv2d_4b_3x3",
     "last_linear": "Bottleneck", "last_bn": "Bottleneck_BatchNorm",
 }  # fmt: skip
+_REPEATED = {"1": "Block35", "2": "Block17", "3": "Block8"}
 # block -> kernel names of each branch, as in the TensorFlow network
 _INCEPTION_BRANCHES = {
     "Block35": {0: ["1x1"], 1: ["0a_1x1", "0b_3x3"], 2: ["0a_1x1", "0b_3x3", "0c_3x3"]},
@@ -63,9 +64,7 @@ def _inception(module: str) -> str:
     module = module.removesuffix(".bn")
     if module in _INCEPTION_STEM:
         return _INCEPTION_STEM[module] + norm
-    path = re.sub(r"^repeat_1\.(\d+)", lambda m: f"Block35_{int(m[1]) + 1}", module)
-    path = re.sub(r"^repeat_2\.(\d+)", lambda m: f"Block17_{int(m[1]) + 1}", path)
-    path = re.sub(r"^repeat_3\.(\d+)", lambda m: f"Block8_{int(m[1]) + 1}", path)
+    path = re.sub(r"^repeat_(\d)\.(\d+)", lambda m: f"{_REPEATED[m[1]]}_{int(m[2]) + 1}", module)
     path = re.sub(r"^block8\b", "Block8_6", path).replace("mixed_", "Mixed_")
     match = re.fullmatch(r"(\w+)\.branch(\d)(?:\.(\d))?", path)
     if not match:

@@ -6,15 +6,12 @@ import os
 import re
 import zipfile
 from collections.abc import Collection
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from utils.weights import tf1_names, torch_names
-
-if TYPE_CHECKING:
-    import h5py
+from utils.weights.mtcnn_npy import read_det_npy
 
 INFO_ATTRIBUTE = "faces"  # attribute of our own files: JSON of how to build the network
 
@@ -119,7 +116,7 @@ def read_weight_file(path: str | os.PathLike) -> WeightFile:
     if head.startswith(b"\x89HDF"):
         return _read_hdf5(path)
     if head.startswith(b"\x93NUMPY"):
-        return _read_mtcnn(path)
+        return WeightFile(path, "mtcnn", {name: list(arrays.values()) for name, arrays in read_det_npy(path).items()})
     if head.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")):
         return _read_torch(path)
     raise ValueError(f"{path}: not a weight file (.weights.h5, Keras .h5, .pth, TF 1 checkpoint, det .npy)")
@@ -145,23 +142,19 @@ def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _keras2_layers(root: "h5py.Group") -> dict[str, list[np.ndarray]]:
-    layers = {}
-    for name in map(_text, root.attrs["layer_names"]):
-        group = root[name]
-        arrays = [np.asarray(group[weight]) for weight in group.attrs["weight_names"]]
-        if arrays:
-            layers[name] = arrays
-    return layers
+def _keras2_layers(root: Any) -> dict[str, list[np.ndarray]]:
+    groups = {name: root[name] for name in map(_text, root.attrs["layer_names"])}
+    layers = {
+        name: [np.asarray(group[weight]) for weight in group.attrs["weight_names"]] for name, group in groups.items()
+    }
+    return {name: arrays for name, arrays in layers.items() if arrays}
 
 
-def _keras3_layers(root: "h5py.Group") -> dict[str, list[np.ndarray]]:
+def _keras3_layers(root: Any) -> dict[str, list[np.ndarray]]:
     layers = {}
     for group in root.values():
-        variables = group.get("vars")
-        if variables is not None and len(variables):
-            order = sorted(variables, key=int)
-            layers[_text(variables.attrs["name"])] = [np.asarray(variables[i]) for i in order]
+        if len(variables := group.get("vars", ())):
+            layers[_text(variables.attrs["name"])] = [np.asarray(variables[i]) for i in sorted(variables, key=int)]
     return layers
 
 
@@ -204,10 +197,3 @@ def _read_tf1(prefix: str) -> WeightFile:
         raise ValueError(f"{prefix}: damaged TensorFlow checkpoint ({error})") from error
     ignored = tuple(sorted(set(names) - set(arrays)))
     return WeightFile(prefix, "tf1", tf1_names.to_keras(arrays), ignored)
-
-
-def _read_mtcnn(path: str) -> WeightFile:
-    from utils.weights.mtcnn_npy import read_det_npy
-
-    layers = {name: list(weights.values()) for name, weights in read_det_npy(Path(path)).items()}
-    return WeightFile(path, "mtcnn", layers)

@@ -19,8 +19,8 @@ def test_decisions_are_those_of_scikit_learn(people):
     from sklearn.svm import LinearSVC
 
     embeddings, labels = faces(people, spread=1.5)
-    classifier = train(embeddings, labels, seed=3)
-    svm = LinearSVC(random_state=3).fit(embeddings, labels)
+    classifier = train(embeddings, labels)
+    svm = LinearSVC(random_state=0).fit(embeddings, labels)
     probes, _ = faces(people, spread=1.5, seed=1)
     expected = svm.decision_function(probes)
     if people == 2:

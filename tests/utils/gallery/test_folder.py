@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.gallery.folder import Known, clean_name, make_plan, person_of, rejection, scan
+from utils.gallery.folder import clean_name, make_plan, person_of, rejection, scan
 
 A, B, C = b"a" * 16, b"b" * 16, b"c" * 16
 
@@ -61,7 +61,7 @@ def test_rejection(faces, largest, used):
     assert bool(rejection(faces, largest)) != bool(used)
 
 
-KNOWN = Known({A: "Ann", B: "Bob"}, {A: 1, B: 3}, {C: 0})
+KNOWN = {A: ("Ann", 1), B: ("Bob", 3), C: (None, 0)}
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,7 @@ KNOWN = Known({A: "Ann", B: "Bob"}, {A: 1, B: 3}, {C: 0})
     ],
 )
 def test_plan(photos, settings, new, kept, moved, rejected, problems):
-    pairs = [(Path(path), person) for path, person, _ in photos]
-    plan = make_plan(pairs, [digest for _, _, digest in photos], KNOWN, **settings)
+    plan = make_plan([(Path(path), person, digest) for path, person, digest in photos], KNOWN, **settings)
     assert [str(path) for path, _, _ in plan.new] == new
     assert (plan.kept, plan.moved, plan.rejected) == (kept, moved, rejected)
     assert [str(problem.source) for problem in plan.problems] == problems

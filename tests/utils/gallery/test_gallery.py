@@ -18,7 +18,8 @@ from tests.fake_embedder import FakeEmbedder, embedding, photo
 from utils.faces.embeddings import unit_embeddings
 from utils.gallery import gallery as module
 from utils.gallery import storage
-from utils.gallery.gallery import UNKNOWN, Gallery, GalleryError
+from utils.gallery.gallery import Gallery, GalleryError
+from utils.gallery.index import UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -299,7 +300,8 @@ class TestEncode:
         )
         for number in range(70):
             photo(folder / "Cid" / f"{number}.png", number, blue=1)
-        report = gallery.encode(folder, embedder, save_every=10)
+        monkeypatch.setattr(module, "_SAVE_EVERY", 10)
+        report = gallery.encode(folder, embedder)
         assert report.added == len(gallery) == 74
         assert seen[-1] >= 20
 

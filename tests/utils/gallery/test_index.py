@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from utils.faces.embeddings import unit_embeddings
+from utils.gallery import index as module
 from utils.gallery.index import UNKNOWN, FaceIndex
 
 
@@ -89,14 +90,15 @@ def test_one_photo_each_says_nothing_of_true_accepts():
 
 
 @pytest.mark.parametrize("scoring", ["nearest", "mean"])
-def test_calibrated_rate_holds_for_strangers(scoring):
+def test_calibrated_rate_holds_for_strangers(monkeypatch, scoring):
+    monkeypatch.setattr(module, "_MOST_PROBES", 500)
     rng = np.random.default_rng(0)
     centers = rng.standard_normal((400, 16))
     people = np.repeat(np.arange(400), 4)
     faces = unit_embeddings(centers[people] + 0.3 * rng.standard_normal((1600, 16)))
     known = people < 200
     index = FaceIndex(np.array([str(n) for n in range(200)], object), people[known], faces[known])
-    result = index.calibrate(0.05, scoring, max_probes=500)
+    result = index.calibrate(0.05, scoring)
     assert (result.note, result.probes) == ("", 500)
     assert result.false_accepts <= 0.05
     named = [identity.name for identity in index.identify(faces[~known], result.threshold, scoring)]

@@ -69,7 +69,7 @@ def write_in_place(path, records, free):
             )
             dataset[: len(values)] = values
         file.attrs["format"], file.attrs["version"] = "faces gallery", 1
-        file.attrs["model"], file.attrs["count"] = json.dumps(records.identity), len(records)
+        file.attrs["model"], file.attrs["count"] = json.dumps(records.identity), len(records.rows)
 
 
 def test_galleries_of_earlier_releases_open(path):

@@ -59,7 +59,7 @@ def test_letterbox_fills_the_longer_side():
 
 
 @pytest.mark.parametrize("shape", [(1, 1000), (1000, 1), (1, 1), (5000, 2)])
-@pytest.mark.parametrize("resample", ["bicubic", "linear", "auto"])
+@pytest.mark.parametrize("resample", ["bicubic", "linear"])
 def test_letterbox_of_slivers(shape, resample):
     canvas, box = letterbox(np.zeros((*shape, 3), np.uint8), (112, 112), resample=resample)
     assert_rgb(canvas, (112, 112, 3))
