@@ -1,12 +1,41 @@
-"""Set before TensorFlow starts: no test touches the user's cache; replicas can be tested."""
+"""Set before TensorFlow starts: no test touches the user's cache; replicas can be tested.
+
+Where TensorFlow is not installed, the test files that import it are skipped: `.ci/run` tests inference so.
+"""
 
 import os
+import re
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 os.environ["FACES_CACHE"] = str(Path(__file__).parents[1] / ".pytest_cache" / "faces")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf  # noqa: E402
+HAS_TENSORFLOW = find_spec("tensorflow") is not None
 
-_CPU = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(_CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
+if HAS_TENSORFLOW:
+    import tensorflow as tf
+
+    _CPU = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(_CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    report = yield
+    missing = re.search("No module named '(tensorflow|keras|sklearn|scipy)", str(report.longrepr))
+    if report.failed and missing and not HAS_TENSORFLOW:
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, f"Skipped: needs {missing[1]}")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    if not HAS_TENSORFLOW and missing and missing.partition(".")[0] in ("sklearn", "scipy", "matplotlib"):
+        report.outcome, report.longrepr = "skipped", (str(item.path), 0, f"Skipped: needs {missing}")
+    return report
