@@ -90,6 +90,7 @@ def test_code_digest_in_an_installed_package(tmp_path):
         path = package / f"utils/files/{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source.replace("from utils.", "from faces.utils."))
+    (package / "__init__.py").write_text("")  # comes before an installed package of this name
     (package / "facenet.py").write_text("from faces.nets import a\n")
     (package / "nets").mkdir()
     code = "from faces.utils.files.digests import code_digest; print(code_digest(('facenet',)))"
