@@ -8,8 +8,9 @@ With --wider_labels_path it writes where the faces are instead, to train a detec
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from facenet import build_detector
 from utils.datasets.crop_rules import FORMATS, MODES, CropRules
 from utils.datasets.crops import DatasetAlignment, align_dataset, crop_folder
 from utils.datasets.labelling import label_folder
@@ -26,16 +27,12 @@ from utils.datasets.report import KEPT
 from utils.datasets.screening import screen
 from utils.datasets.splits import SPLITS, summarise
 from utils.detection.multi_scale import detect_twice
-from utils.engine.devices import cores, device_name
+from utils.engine.devices import device_name
 from utils.engine.engine import ENGINES
 from utils.evaluation.embedder import DETECTOR_WEIGHTS, detector_weights
 from utils.files.digests import weights_digest
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
-
-if TYPE_CHECKING:
-    from retinaface import Retinaface
-    from utils.detection.mtcnn import Mtcnn
 
 _defaults = {
     # photos:
@@ -91,6 +88,7 @@ _ranges = {
     "val_share": (0, 0.99),
     "seed": (0, None),
 }
+_RULES = ("crop_mode", "crop_size", "margin", "min_face_size", "strict", "crop_format")  # as in CropRules
 _DECISIVE = ("detector", "detector_backbone", "detector_confidence", "detector_input_shape", "second_look")
 
 
@@ -101,21 +99,9 @@ def main() -> None:
     title = "txt_annotation.py" + (f" on {device_name()}" if detecting else "")
     print(describe(settings, title, _defaults))
     if settings["wider_labels_path"]:
-        write_labels(settings)
+        label_folder(settings, partial(second_looking, settings))
     else:
         write_people(settings)
-
-
-def write_labels(settings: Mapping[str, Any]) -> None:
-    """Writes where the faces of all photos are, to train a detector."""
-    label_folder(
-        settings["datasets_path"],
-        settings["wider_labels_path"],
-        partial(second_looking, settings),
-        cores(),
-        settings["batch_size"],
-        settings["absolute_paths"],
-    )
 
 
 def write_people(settings: Mapping[str, Any]) -> None:
@@ -123,28 +109,22 @@ def write_people(settings: Mapping[str, Any]) -> None:
     target = settings["cls_train_path"]
     alignment = open_alignment(settings) if settings["align"] else None
     listing = list_photos(settings["datasets_path"], settings["identities_path"])
-    portraits, dropped = screen(listing.portraits, settings["drop_duplicates"], cores())
+    portraits, dropped = screen(listing.portraits, settings["drop_duplicates"])
     if alignment:
-        detect_batch = partial(second_looking, settings)
-        work = (cores(), settings["batch_size"], settings["random_order"])
-        rows = align_dataset(alignment, portraits, dropped, detect_batch, *work)
+        work = (partial(second_looking, settings), settings["batch_size"], settings["random_order"])
+        rows = align_dataset(alignment, portraits, dropped, *work)
         paths = {row.file: alignment.folder / row.crop for row in rows}
         report = alignment.report.path
     else:
         report = beside_list(target, "report.csv")
-        rows = read_all(portraits, dropped, report, settings["check_images"], cores())
+        rows = read_all(portraits, dropped, report, settings["check_images"])
         paths = {portrait.file: portrait.path for portrait in portraits}
     print_left_out(rows, report)
     kept = [row for row in rows if row.result == KEPT]
     people = {portrait.person for portrait in listing.portraits}
     counts = count_people(kept, [*listing.empty, *people], settings["min_images"])
     kept = [row for row in kept if row.person in counts]
-    write_lists(
-        [paths[row.file] for row in kept],
-        [row.person for row in kept],
-        (target, settings["cls_val_path"]),
-        *(settings[key] for key in ("val_share", "val_split", "seed", "absolute_paths")),
-    )
+    write_lists([paths[row.file] for row in kept], [row.person for row in kept], settings)
     draw_chart(counts, beside_list(target, "images.png"))
     print(summarise(counts))
 
@@ -152,36 +132,19 @@ def write_people(settings: Mapping[str, Any]) -> None:
 def open_alignment(settings: Mapping[str, Any]) -> DatasetAlignment:
     """Returns the alignment of the settings, with what earlier runs have done."""
     folder = crop_folder(settings["datasets_path"], settings["aligned_path"])
-    rules = CropRules(
-        mode=settings["crop_mode"],
-        size=settings["crop_size"],
-        margin=settings["margin"],
-        min_face_size=settings["min_face_size"],
-        strict=settings["strict"],
-        format=settings["crop_format"],
-    )
+    rules = CropRules(*(settings[key] for key in _RULES))
     return DatasetAlignment(folder, rules, decisive_settings(settings))
 
 
 def decisive_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what decides a detection as JSON values, the weights by their content."""
-    own = {key: settings[key] for key in _DECISIVE}
-    return {**own, "weights": weights_digest(detector_weights(settings))}
+    return {**{key: settings[key] for key in _DECISIVE}, "weights": weights_digest(detector_weights(settings))}
 
 
 def second_looking(settings: Mapping[str, Any]) -> Callable:
     """Returns detect_batch of the detector of the settings, with a second look if asked for."""
-    detect_batch = build_detector(settings).detect_batch
-    if settings["second_look"]:
-        return partial(detect_twice, detect_batch=detect_batch)
-    return detect_batch
-
-
-def build_detector(settings: Mapping[str, Any]) -> "Retinaface | Mtcnn":
-    """Returns the detector of the settings; RetinaFace does not scale small photos up."""
-    import facenet
-
-    return facenet.build_detector(settings, enlarge=False)
+    detect_batch = build_detector(settings, enlarge=False).detect_batch
+    return partial(detect_twice, detect_batch=detect_batch) if settings["second_look"] else detect_batch
 
 
 if __name__ == "__main__":

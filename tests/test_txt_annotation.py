@@ -32,7 +32,7 @@ class FakeDetector:
 @pytest.fixture
 def fake(monkeypatch):
     detector = FakeDetector()
-    monkeypatch.setattr(txt_annotation, "build_detector", lambda settings: detector)
+    monkeypatch.setattr(txt_annotation, "build_detector", lambda settings, **_: detector)
     monkeypatch.setattr(txt_annotation, "device_name", lambda: "no TensorFlow")
     monkeypatch.setattr(txt_annotation, "decisive_settings", lambda settings: {"fake": True})
     return detector

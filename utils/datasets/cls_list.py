@@ -1,7 +1,7 @@
 """Training lists of faces, lines `id;path`."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +9,6 @@ import numpy as np
 from utils.files.atomic_file import replacing
 
 _MAX_LABEL = np.iinfo(np.int32).max
-
-
-class AnnotationError(ValueError):
-    """A label file that cannot be used; the message names the file and line."""
 
 
 def read_cls_txt(path: str | os.PathLike, check_images: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -29,61 +25,67 @@ def read_cls_txt(path: str | os.PathLike, check_images: bool = True) -> tuple[np
         paths (N,) object array of str, and labels (N,) int32 in 0..C-1, in the order of the file.
 
     Raises:
-        AnnotationError: the file is missing or empty, a line is no `id;path`, the ids are not
+        ValueError: the file is missing or empty, a line is no `id;path`, the ids are not
             0..C-1 without a gap, or images are missing; with file and line.
     """
     path = Path(path)
-    numbers, ids, names = [], [], []
-    for number, line in numbered_lines(path):
-        label, name = _parse_cls_line(line, path, number)
-        numbers.append(number)
-        ids.append(label)
-        names.append(name)
-    if not names:
-        raise AnnotationError(f"{path}: no images are listed; write it with txt_annotation.py")
+    rows = [(number, *_parse_cls_line(line, f"{path}:{number}")) for number, line in numbered_lines(path)]
+    if not rows:
+        raise ValueError(f"{path}: no images are listed; write it with txt_annotation.py")
+    numbers, ids, names = zip(*rows, strict=True)
     labels = np.array(ids, np.int32)
     _check_labels(labels, path)
-    folder = str(path.parent)
-    paths = np.array([resolve(name, folder) for name in names], object)
-    if check_images:
-        _check_images(paths, numbers, path)
+    paths = np.array([resolve(name, str(path.parent)) for name in names], object)
+    missing = [i for i, name in enumerate(paths) if not os.path.exists(name)] if check_images else []
+    if missing:
+        raise ValueError(
+            f"{path}:{numbers[missing[0]]}: no image {paths[missing[0]]}; {len(missing)} of {len(paths)} "
+            "listed images are missing: move them back or rewrite the list with txt_annotation.py"
+        )
     return paths, labels
 
 
-def numbered_lines(path: Path) -> Iterable[tuple[int, str]]:
-    """Yields (line number from 1, line without its end) of the lines that are not blank."""
+def numbered_lines(path: Path, advice: str = "write it with txt_annotation.py") -> Iterator[tuple[int, str]]:
+    """Yields (line number from 1, line without its end) of the lines of a UTF-8 file that are not blank.
+
+    Args:
+        path: the file.
+        advice: what to do if there is none.
+
+    Raises:
+        ValueError: the file is missing, cannot be read or is not UTF-8.
+    """
     try:
         with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, line.rstrip("\n")
     except FileNotFoundError as error:
-        raise AnnotationError(f"{path}: no such file; write it with txt_annotation.py") from error
+        raise ValueError(f"{path}: no such file; {advice}") from error
     except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path}: not UTF-8 text ({error})") from error
+        raise ValueError(f"{path}: not UTF-8 text ({error})") from error
     except OSError as error:
-        raise AnnotationError(f"{path}: cannot be read ({error})") from error
+        raise ValueError(f"{path}: cannot be read ({error})") from error
 
 
-def _parse_cls_line(line: str, path: Path, number: int) -> tuple[int, str]:
+def _parse_cls_line(line: str, place: str) -> tuple[int, str]:
     label, separator, name = line.partition(";")
     if not separator or not name.strip():
-        raise AnnotationError(f"{path}:{number}: 'id;path' expected, got {line!r}")
+        raise ValueError(f"{place}: 'id;path' expected, got {line!r}")
     label = label.strip()
     # ASCII digits only: int() also takes "1_000" and digits of other scripts.
     if not (label.isascii() and label.isdigit()) or int(label) > _MAX_LABEL:
-        raise AnnotationError(f"{path}:{number}: class id {label!r} is not a whole number from 0 to {_MAX_LABEL}")
+        raise ValueError(f"{place}: class id {label!r} is not a whole number from 0 to {_MAX_LABEL}")
     return int(label), name
 
 
 def _check_labels(labels: np.ndarray, path: Path) -> None:
     present = np.unique(labels)
-    count = int(present[-1]) + 1
-    missing = count - len(present)
+    missing = int(present[-1]) + 1 - len(present)
     if missing:
         first = int(np.argmax(present != np.arange(len(present))))
         more = f" (and {missing - 1} more)" if missing > 1 else ""
-        raise AnnotationError(f"{path}: class ids must be 0..C-1: {first} is missing{more}")
+        raise ValueError(f"{path}: class ids must be 0..C-1: {first} is missing{more}")
 
 
 def resolve(name: str, folder: str) -> str:
@@ -92,16 +94,6 @@ def resolve(name: str, folder: str) -> str:
         return name
     beside = os.path.join(folder, name)
     return name if os.path.exists(name) and not os.path.exists(beside) else beside
-
-
-def _check_images(paths: np.ndarray, numbers: Sequence[int], path: Path) -> None:
-    missing = [i for i, name in enumerate(paths) if not os.path.exists(name)]
-    if missing:
-        first = missing[0]
-        raise AnnotationError(
-            f"{path}:{numbers[first]}: no image {paths[first]}; {len(missing)} of {len(paths)} "
-            "listed images are missing: move them back or rewrite the list with txt_annotation.py"
-        )
 
 
 def write_cls_txt(path: str | os.PathLike, paths: Iterable[str | os.PathLike], labels: Iterable[int]) -> None:

@@ -26,9 +26,6 @@ class CropRules:
         min_face_size: shorter side of a face's box, pixels; smaller faces do not count.
         strict: drop photos of several faces; else the central one is taken.
         format: "jpg" or "png".
-
-    Raises:
-        ValueError: a value out of range.
     """
 
     mode: str = "warp"
@@ -37,15 +34,6 @@ class CropRules:
     min_face_size: float = 20.0
     strict: bool = False
     format: str = "jpg"
-
-    def __post_init__(self) -> None:
-        """Checks the values."""
-        if self.mode not in MODES:
-            raise ValueError(f"crop mode {self.mode!r} is not warp or crop")
-        if self.format not in FORMATS:
-            raise ValueError(f"crop format {self.format!r} is not jpg or png")
-        if self.size < 1 or self.margin < 0:
-            raise ValueError(f"crop size {self.size}, margin {self.margin}: at least 1 pixel and 0 expected")
 
     def choose(self, faces: Detections, size: tuple[int, int]) -> tuple[str, int]:
         """Chooses the face of a photo: of the clear ones the largest, weighted to the centre.

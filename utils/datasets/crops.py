@@ -22,12 +22,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from tqdm import tqdm
 
 from utils.datasets.crop_rules import CropRules
 from utils.datasets.folders import Portrait
 from utils.datasets.report import KEPT, NO_FACE, SEVERAL_FACES, TOO_SMALL, UNREADABLE, Report, Row, write_report
+from utils.engine.devices import cores
 from utils.faces.photo_stream import Photo, detect_faces, face_stream
-from utils.files.atomic_file import replacing
+from utils.files.atomic_file import save_json
 from utils.images.image_files import read_image, save_image
 
 REPORT_NAME = "report.csv"
@@ -106,8 +108,7 @@ def align_dataset(
     portraits: Sequence[Portrait],
     dropped: Iterable[Row],
     detect_batch: Callable[[], Callable],
-    threads: int = 2,
-    chunk: int = 32,
+    chunk: int,
     random_order: bool = False,
 ) -> list[Row]:
     """Aligns the photos that are not aligned yet, with a progress bar; returns the rows of all photos.
@@ -118,7 +119,6 @@ def align_dataset(
         dropped: rows of photos that were not to be aligned.
         detect_batch: returns the detector's function, list of images -> list of Detections; called only if a photo
             is left to align.
-        threads: that read and write.
         chunk: photos in work at once.
         random_order: take the photos in an order of this process's own, so that several can share the work.
     """
@@ -127,26 +127,19 @@ def align_dataset(
     if todo:
         if random_order:  # no seed: each process must draw another order
             todo = [todo[i] for i in np.random.default_rng().permutation(len(todo))]
-        _run_with_bar(alignment.run(todo, detect_batch(), threads, chunk), len(todo))
+        counts, start = alignment.run(todo, detect_batch(), chunk), time.perf_counter()
+        with tqdm(total=len(todo), unit="photo") as bar:
+            for count in counts:
+                bar.update(count)
+        seconds = time.perf_counter() - start
+        print(f"{bar.n:,} photos in {seconds:.1f} s, {bar.n / seconds:.1f} photos/s")
     return alignment.finish(portraits, dropped)
-
-
-def _run_with_bar(counts: Iterable[int], total: int) -> None:
-    from tqdm import tqdm
-
-    start, done = time.perf_counter(), 0
-    with tqdm(total=total, unit="photo") as bar:
-        for count in counts:
-            done += count
-            bar.update(count)
-    seconds = time.perf_counter() - start
-    print(f"{done:,} photos in {seconds:.1f} s, {done / seconds:.1f} photos/s")
 
 
 class DatasetAlignment:
     """The alignment of a dataset into a folder, from its start to its end, in one or more runs."""
 
-    def __init__(self, folder: str | Path, rules: CropRules, decisive: Mapping):
+    def __init__(self, folder: str | Path, rules: CropRules, decisive: Mapping) -> None:
         """Reads what earlier runs have done.
 
         Args:
@@ -175,15 +168,8 @@ class DatasetAlignment:
         """
         crops = crop_files(portraits, self.rules.format)
         self._wanted = {
-            portrait.file: Row(
-                portrait.file,
-                portrait.person,
-                KEPT,
-                crop=crops[portrait.file],
-                stamp=file_stamp(portrait.path),
-                settings=self._settings,
-            )
-            for portrait in portraits
+            p.file: Row(p.file, p.person, KEPT, crop=crops[p.file], stamp=file_stamp(p.path), settings=self._settings)
+            for p in portraits
         }
         return [portrait for portrait in portraits if not self._is_done(portrait)]
 
@@ -195,28 +181,26 @@ class DatasetAlignment:
             return False
         return row.result != KEPT or (row.crop == wanted.crop and (self.folder / row.crop).is_file())
 
-    def run(self, todo: Sequence[Portrait], detect_batch: Callable, threads: int = 2, chunk: int = 32) -> Iterator[int]:
+    def run(self, todo: Sequence[Portrait], detect_batch: Callable, chunk: int) -> Iterator[int]:
         """Detects, cuts and writes; threads decode the next photos while the networks run.
 
         Args:
             todo: from `unfinished`, in any order.
             detect_batch: list of images -> list of Detections.
-            threads: that read and write.
             chunk: photos in work at once.
 
         Yields:
             How many photos were finished since the last time.
         """
-        with replacing(self.folder / SETTINGS_NAME) as temporary:
-            temporary.write_text(json.dumps(self._decisive, indent=2) + "\n", encoding="utf-8")
+        save_json(self.folder / SETTINGS_NAME, self._decisive)
         photos = face_stream(
             (portrait for portrait in todo if not self._is_done(portrait)),
             [partial(detect_faces, detect_batch=detect_batch)],
             chunk,
             read=lambda portrait: read_image(portrait.path),
-            threads=threads,
+            threads=cores(),
         )
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             while group := list(itertools.islice(photos, chunk)):
                 self.report.append(pool.map(self._settle, group))
                 yield len(group)
@@ -237,9 +221,8 @@ class DatasetAlignment:
         except ValueError as error:
             return dropped._replace(result=NO_FACE, detail=str(error))
         save_image(self.folder / row.crop, pixels)
-        box = [f"{value:.1f}" for value in face.boxes[0]]
-        where = dict(zip(("x1", "y1", "x2", "y2"), box, strict=True))
-        return dropped._replace(crop=row.crop, score=f"{face.scores[0]:.4f}", **where)
+        x1, y1, x2, y2 = (f"{value:.1f}" for value in face.boxes[0])
+        return dropped._replace(crop=row.crop, score=f"{face.scores[0]:.4f}", x1=x1, y1=y1, x2=x2, y2=y2)
 
     def finish(self, portraits: Sequence[Portrait], dropped: Iterable[Row] = ()) -> list[Row]:
         """Sorts the report, and deletes crops of earlier runs that no row is about any more.

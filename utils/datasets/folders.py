@@ -1,15 +1,11 @@
 """Photos of people on disk: who is in which file."""
 
 import os
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from utils.datasets.cls_list import numbered_lines
 from utils.images.image_files import IMAGE_SUFFIXES
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used; the message names the folder, or the file and line."""
 
 
 class Portrait(NamedTuple):
@@ -47,22 +43,20 @@ def list_folders(root: str | os.PathLike) -> Listing:
     reported as ignored; a gallery's folder, `utils.gallery.folder.scan`, takes their person from their name.
 
     Raises:
-        DatasetError: there is no such folder.
+        ValueError: there is no such folder.
     """
     root = Path(root)
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; put one folder of photos for each person there")
+        raise ValueError(f"{root}: no such folder; put one folder of photos for each person there")
     portraits, empty, ignored = [], [], []
-    for entry in sorted(root.iterdir(), key=lambda path: path.name):
-        if entry.name.startswith("."):
-            continue
+    for entry in sorted(path for path in root.iterdir() if not path.name.startswith(".")):
         if not entry.is_dir():
             ignored.append(entry.name)
             continue
-        files = _visible_files(entry)
-        photos = [name for name in files if _is_image(name)]
-        ignored += [f"{entry.name}/{name}" for name in files if not _is_image(name)]
-        portraits += [Portrait(entry / name, f"{entry.name}/{name}", entry.name) for name in photos]
+        files = [f"{entry.name}/{name}" for name in _visible_files(entry)]
+        photos = [file for file in files if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES]
+        ignored += sorted({*files} - {*photos})
+        portraits += [Portrait(root / file, file, entry.name) for file in photos]
         if not photos:
             empty.append(entry.name)
     return Listing(portraits, empty, ignored)
@@ -78,10 +72,6 @@ def _visible_files(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
 def list_identities(root: str | os.PathLike, identities: str | os.PathLike) -> Listing:
     """Finds the photos that a text file gives to people, with lines `file identity` such as CelebA's.
 
@@ -94,45 +84,34 @@ def list_identities(root: str | os.PathLike, identities: str | os.PathLike) -> L
         person has the same order. Files that are missing are ignored.
 
     Raises:
-        DatasetError: a file or line that cannot be used, or one photo given to two people.
+        ValueError: a file or line that cannot be used, or one photo given to two people.
     """
     root, identities = Path(root), Path(identities)
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; it should hold the photos of {identities}")
+        raise ValueError(f"{root}: no such folder; it should hold the photos of {identities}")
     people: dict[str, str] = {}
-    for place, file, person in _identity_lines(identities):
+    for number, line in numbered_lines(identities, "lines 'file identity' expected"):
+        place = f"{identities}:{number}"
+        file, person = _parse_identity(line.strip(), place)
         if people.setdefault(file, person) != person:
-            raise DatasetError(f"{place}: {file} is given to {people[file]} already, now {person}")
+            raise ValueError(f"{place}: {file} is given to {people[file]} already, now {person}")
     present = {file: person for file, person in people.items() if (root / file).is_file()}
-    portraits = sorted(
-        (Portrait(root / file, file, person) for file, person in present.items()),
-        key=lambda portrait: (portrait.person, portrait.file),
-    )
-    return Listing(
-        portraits, sorted(set(people.values()) - set(present.values())), sorted(people.keys() - present.keys())
-    )
+    portraits = [Portrait(root / file, file, person) for file, person in present.items()]
+    portraits.sort(key=lambda portrait: (portrait.person, portrait.file))
+    empty = {*people.values()} - {*present.values()}
+    return Listing(portraits, sorted(empty), sorted(people.keys() - present.keys()))
 
 
-def _identity_lines(path: Path) -> Iterable[tuple[str, str, str]]:
-    """Yields (path:line, file, person)."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file; lines 'file identity' expected") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not UTF-8 text ({error})") from error
-    for number, line in enumerate(lines, 1):
-        place, words = f"{path}:{number}", line.strip().rsplit(None, 1)
-        if not words:
-            continue
-        if len(words) != 2:
-            raise DatasetError(f"{place}: 'file identity' expected, got {line.strip()!r}")
-        file, person = words
-        # Both become parts of a path that is written to.
-        outside = {"..", "/"} & set(PurePosixPath(file).parts)
-        if outside or person.startswith(".") or {"/", "\\"} & set(person):
-            raise DatasetError(f"{place}: {line.strip()!r} leads out of the folder")
-        yield place, file, person
+def _parse_identity(line: str, place: str) -> tuple[str, str]:
+    words = line.rsplit(None, 1)
+    if len(words) != 2:
+        raise ValueError(f"{place}: 'file identity' expected, got {line!r}")
+    file, person = words
+    # Both become parts of a path that is written to.
+    outside = {"..", "/"} & set(PurePosixPath(file).parts)
+    if outside or person.startswith(".") or {"/", "\\"} & set(person):
+        raise ValueError(f"{place}: {line!r} leads out of the folder")
+    return file, person
 
 
 def name_problem(file: str) -> str:

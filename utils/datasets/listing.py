@@ -4,14 +4,18 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from utils.datasets.cls_list import write_cls_txt
 from utils.datasets.folders import Listing, Portrait, list_folders, list_identities, name_problem
-from utils.datasets.report import KEPT, LABEL_CONFLICT, Row, write_report
-from utils.datasets.screening import check_readable
+from utils.datasets.report import KEPT, LABEL_CONFLICT, UNREADABLE, Row, write_report
 from utils.datasets.splits import chart, split_classes
+from utils.engine.devices import cores
+from utils.faces.photo_stream import read_ahead
+from utils.images.image_files import read_image
 
 _NAMED = 5  # files or people named on the screen
 
@@ -27,10 +31,9 @@ def list_photos(datasets_path: str | os.PathLike, identities_path: str | os.Path
         ValueError: there are no photos, or the folder or text file cannot be used.
     """
     if identities_path is None:
-        listing, ignored = (list_folders(datasets_path), "files that are no photo in a person's folder")
+        listing, ignored = list_folders(datasets_path), "files that are no photo in a person's folder"
     else:
-        listing = list_identities(datasets_path, identities_path)
-        ignored = "listed files that are missing"
+        listing, ignored = list_identities(datasets_path, identities_path), "listed files that are missing"
     if not listing.portraits:
         raise ValueError(f"{datasets_path}: no photos; {datasets_path}/<person>/*.jpg expected")
     if listing.ignored:
@@ -50,11 +53,7 @@ def named(names: Sequence[str], what: str) -> str:
 
 
 def read_all(
-    portraits: Sequence[Portrait],
-    dropped: Iterable[Row],
-    report_path: str | os.PathLike,
-    check_images: bool = True,
-    threads: int = 2,
+    portraits: Sequence[Portrait], dropped: Iterable[Row], report_path: str | os.PathLike, check_images: bool
 ) -> list[Row]:
     """Decodes all photos if asked to, writes the report and returns its rows, sorted by person and file.
 
@@ -63,16 +62,16 @@ def read_all(
         dropped: rows of photos that are out already; they go into the report, too.
         report_path: of the CSV.
         check_images: decode each photo; one that cannot be read is dropped.
-        threads: that read.
     """
+    rows = [*dropped]
     if check_images:
-        from tqdm import tqdm
-
-        found = check_readable(portraits, threads)
-        rows = list(tqdm(found, total=len(portraits), unit="photo"))
+        photos = read_ahead(portraits, lambda portrait: read_image(portrait.path), cores())
+        for photo in tqdm(photos, total=len(portraits), unit="photo"):
+            result = UNREADABLE if photo.error else KEPT
+            rows.append(Row(photo.source.file, photo.source.person, result, photo.error))
     else:
-        rows = [Row(portrait.file, portrait.person, KEPT) for portrait in portraits]
-    rows = sorted([*rows, *dropped], key=lambda row: (row.person, row.file))
+        rows += [Row(portrait.file, portrait.person, KEPT) for portrait in portraits]
+    rows.sort(key=lambda row: (row.person, row.file))
     write_report(report_path, rows)
     return rows
 
@@ -87,7 +86,7 @@ def print_left_out(rows: Sequence[Row], report_path: str | os.PathLike) -> None:
     print(f"report: {report_path}")
 
 
-def count_people(kept: Iterable[Row], people: Collection[str], min_images: int = 1) -> dict[str, int]:
+def count_people(kept: Iterable[Row], people: Collection[str], min_images: int) -> dict[str, int]:
     """Counts each person's photos, and prints the people who get no class id.
 
     Args:
@@ -114,33 +113,25 @@ def count_people(kept: Iterable[Row], people: Collection[str], min_images: int =
     return left
 
 
-def write_lists(
-    paths: Sequence[str | os.PathLike],
-    people: Sequence[str],
-    targets: Sequence[str | os.PathLike],
-    share: float = 0.0,
-    by: str = "identity",
-    seed: int = 0,
-    absolute: bool = True,
-) -> None:
+def write_lists(paths: Sequence[str | os.PathLike], people: Sequence[str], settings: Mapping[str, Any]) -> None:
     """Writes the training list and, if a share is held out, the validation list.
 
     Args:
         paths: N images.
         people: who is on each of them.
-        targets: the training list, then the validation list.
-        share: to hold out, 0 <= share < 1.
-        by: a key of `splits.SPLITS`.
-        seed: of the choice.
-        absolute: see `listed`.
+        settings: those of txt_annotation.py; of them cls_train_path, cls_val_path, absolute_paths (see `listed`), and
+            val_share, val_split and seed (see `splits.split_classes`).
 
     Raises:
         ValueError: share is out of range, or too few people are there to split.
     """
-    sides = split_classes(people, share, by, seed)
-    for target, (indices, labels) in zip(targets, sides if share else sides[:1], strict=False):
-        folder = Path(target).parent
-        write_cls_txt(target, [listed(paths[i], folder, absolute) for i in indices], labels)
+    sides = split_classes(people, settings["val_share"], settings["val_split"], settings["seed"])
+    for key, (indices, labels) in zip(("cls_train_path", "cls_val_path"), sides, strict=True):
+        if key == "cls_val_path" and not settings["val_share"]:
+            continue
+        target = settings[key]
+        names = [listed(paths[i], Path(target).parent, settings["absolute_paths"]) for i in indices]
+        write_cls_txt(target, names, labels)
         print(f"{target}: {len(indices):,} images of {len(np.unique(labels)):,} people")
 
 

@@ -1,18 +1,18 @@
 """Label files in WIDER FACE's format: where the faces of each image are."""
 
+import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.datasets.cls_list import AnnotationError, numbered_lines, one_line, write_lines
+from utils.datasets.cls_list import numbered_lines, one_line, write_lines
 
-_BOX_NUMBERS = 4
-_LANDMARK_NUMBERS = 15
 # x y w h; with five (x, y, visible); with the blur after them.
 _FACE_LINE_LENGTHS = (4, 19, 20)
+_NO_LANDMARKS = [-1.0] * 15
 
 
 class LabelledImage(NamedTuple):
@@ -31,9 +31,7 @@ class LabelledImage(NamedTuple):
     has_landmarks: np.ndarray
 
 
-def read_wider_labels(
-    path: str | os.PathLike, image_root: str | os.PathLike | None = None, problems: list[str] | None = None
-) -> list[LabelledImage]:
+def read_wider_labels(path: str | os.PathLike, problems: list[str] | None = None) -> list[LabelledImage]:
     """Reads a WIDER FACE label file with RetinaFace's landmarks.
 
     A line `# relative/path.jpg`, then one line for each face: `x y w h  x1 y1 v1 ... x5 y5 v5  blur`, or
@@ -41,8 +39,7 @@ def read_wider_labels(
     labelled. The visibility flags and the blur are not kept.
 
     Args:
-        path: the label file.
-        image_root: folder of the relative paths; None takes `label_root`.
+        path: the label file; relative paths in it start at its `label_root`.
         problems: a list that takes the messages of impossible boxes, which are then left out;
             without it the first such box is an error.
 
@@ -50,22 +47,29 @@ def read_wider_labels(
         A `LabelledImage` for each photo, in the order of the file; N is 0 where no face is listed.
 
     Raises:
-        AnnotationError: the file is missing or empty, a line is no face, or a box has a width or
+        ValueError: the file is missing or empty, a line is no face, or a box has a width or
             height that is not positive or a number that is not finite; with file and line.
     """
     path = Path(path)
-    root = label_root(path) if image_root is None else Path(image_root)
-    collected: list[str] = [] if problems is None else problems
-    images = []
-    for name, numbered in _wider_blocks(path):
-        rows = [_parse_face(line, f"{path}:{number}") for number, line in numbered]
-        faces = _keep_possible(rows, [f"{path}:{number}" for number, _ in numbered], collected)
-        if problems is None and collected:
-            raise AnnotationError(collected[0])
-        images.append(_labelled_image(str(root / name), faces))
+    images: list[tuple[str, list[np.ndarray]]] = []
+    for number, line in numbered_lines(path):
+        place = f"{path}:{number}"
+        if line.startswith("#"):
+            images.append((_parse_name(line, place), []))
+        elif not images:
+            raise ValueError(f"{place}: a face before any '# relative/path.jpg'")
+        else:
+            face = _parse_face(line, place)
+            if not (problem := _problem(face, place)):
+                images[-1][1].append(np.array(face))
+            elif problems is None:
+                raise ValueError(problem)
+            else:
+                problems.append(problem)
     if not images:
-        raise AnnotationError(f"{path}: no images are listed; '# relative/path.jpg' lines expected")
-    return images
+        raise ValueError(f"{path}: no images are listed; '# relative/path.jpg' lines expected")
+    root = label_root(path)
+    return [_labelled_image(str(root / name), faces) for name, faces in images]
 
 
 def label_root(path: Path) -> Path:
@@ -74,51 +78,35 @@ def label_root(path: Path) -> Path:
     return images if images.is_dir() else path.parent
 
 
-def _wider_blocks(path: Path) -> Iterable[tuple[str, list[tuple[int, str]]]]:
-    """Yields (image name, [(line number, face line)]) for each image."""
-    name: str | None = None
-    faces: list[tuple[int, str]] = []
-    for number, line in numbered_lines(path):
-        if line.startswith("#"):
-            if name is not None:
-                yield name, faces
-            name, faces = line[1:].strip(), []
-            if not name:
-                raise AnnotationError(f"{path}:{number}: '# relative/path.jpg' expected")
-        elif name is None:
-            raise AnnotationError(f"{path}:{number}: a face before any '# relative/path.jpg'")
-        else:
-            faces.append((number, line))
-    if name is not None:
-        yield name, faces
+def _parse_name(line: str, place: str) -> str:
+    if not (name := line[1:].strip()):
+        raise ValueError(f"{place}: '# relative/path.jpg' expected")
+    return name
 
 
 def _parse_face(line: str, place: str) -> list[float]:
     """Returns x y w h and five (x, y, visible), -1 where the line has no landmarks."""
     words = line.split()
     if len(words) not in _FACE_LINE_LENGTHS:
-        raise AnnotationError(f"{place}: {len(words)} numbers; 4, 19 or 20 expected for a face")
+        raise ValueError(f"{place}: {len(words)} numbers; 4, 19 or 20 expected for a face")
     try:
-        numbers = [float(word) for word in words[: _BOX_NUMBERS + _LANDMARK_NUMBERS]]
+        return [*map(float, words[:4]), *(map(float, words[4:19]) if len(words) > 4 else _NO_LANDMARKS)]
     except ValueError as error:
-        raise AnnotationError(f"{place}: not a number ({error})") from error
-    return numbers + [-1.0] * (_BOX_NUMBERS + _LANDMARK_NUMBERS - len(numbers))
+        raise ValueError(f"{place}: not a number ({error})") from error
 
 
-def _keep_possible(rows: list[list[float]], places: Sequence[str], problems: list[str]) -> np.ndarray:
-    """Returns the (N, 19) float64 faces that can exist; appends a message for each other one."""
-    faces = np.array(rows, np.float64).reshape(-1, _BOX_NUMBERS + _LANDMARK_NUMBERS)
-    possible = np.isfinite(faces).all(axis=1) & (faces[:, 2:4] > 0).all(axis=1)
-    for i in np.flatnonzero(~possible).tolist():
-        box = " ".join(f"{value:g}" for value in faces[i, :4])
-        problems.append(
-            f"{places[i]}: impossible face box x y w h = {box}: width and height must be positive "
-            "and every number finite; correct or delete the line"
-        )
-    return faces[possible]
+def _problem(face: list[float], place: str) -> str:
+    """Returns why there can be no such face, or ""."""
+    if all(map(math.isfinite, face)) and min(face[2:4]) > 0:
+        return ""
+    return (
+        f"{place}: impossible face box x y w h = {' '.join(f'{value:g}' for value in face[:4])}: width and height must "
+        "be positive and every number finite; correct or delete the line"
+    )
 
 
-def _labelled_image(path: str, faces: np.ndarray) -> LabelledImage:
+def _labelled_image(path: str, rows: list[np.ndarray]) -> LabelledImage:
+    faces = np.reshape(rows, (-1, 19))
     corner = faces[:, :2]
     boxes = np.concatenate([corner, corner + faces[:, 2:4]], axis=1).astype(np.float32)
     landmarks = faces[:, 4:].reshape(-1, 5, 3)[..., :2].astype(np.float32)
@@ -134,17 +122,14 @@ def write_wider_labels(
 
     Args:
         path: the label file; its folder is made.
-        items: (image path, boxes, landmarks, has_landmarks) of each image, as in `LabelledImage`; paths
-            are written as they are, so give them relative to the image folder. Visibility and
-            blur are written as 0.
+        items: (image path, boxes, landmarks, has_landmarks) of each image, as in `LabelledImage`; paths are written
+            as they are, so give them relative to the image folder. Visibility and blur are written as 0.
     """
     lines = []
-    for name, *arrays in items:
-        lines.append(f"# {one_line(os.fspath(name))}")
+    for name, boxes, landmarks, has_landmarks in items:
         # Differences of float32 numbers taken in float64 add up to the same float32 again.
-        boxes, landmarks = (np.asarray(array, np.float64) for array in arrays[:2])
-        faces = zip(boxes.reshape(-1, 4), landmarks.reshape(-1, 5, 2), arrays[2], strict=True)
-        lines += [_format_face(*face) for face in faces]
+        faces = zip(np.asarray(boxes, np.float64), np.asarray(landmarks, np.float64), has_landmarks, strict=True)
+        lines += [f"# {one_line(os.fspath(name))}", *(_format_face(*face) for face in faces)]
     write_lines(path, lines)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.utils.datasets.test_wider_labels import write
-from utils.datasets.cls_list import AnnotationError, read_cls_txt, write_cls_txt
+from utils.datasets.cls_list import read_cls_txt, write_cls_txt
 
 
 def touch(folder, *names):
@@ -47,16 +47,16 @@ def test_cls_txt_reads_paths_of_any_language(tmp_path, monkeypatch, end, mark):
 def test_cls_txt_errors_name_file_and_line(tmp_path, text, message):
     touch(tmp_path, "a.jpg")
     txt = write(tmp_path / "cls_train.txt", text)
-    with pytest.raises(AnnotationError) as error:
+    with pytest.raises(ValueError) as error:
         read_cls_txt(txt)
     assert message in str(error.value) and str(error.value).startswith(str(txt))
 
 
 def test_cls_txt_that_is_no_text_or_no_file(tmp_path):
-    with pytest.raises(AnnotationError, match="no such file"):
+    with pytest.raises(ValueError, match="no such file"):
         read_cls_txt(tmp_path / "none.txt")
     (tmp_path / "image.jpg").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(AnnotationError, match="not UTF-8"):
+    with pytest.raises(ValueError, match="not UTF-8"):
         read_cls_txt(tmp_path / "image.jpg")
 
 

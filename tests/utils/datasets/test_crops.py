@@ -266,7 +266,7 @@ def test_align_dataset_aligns_what_is_left(dataset, tmp_path, capsys):
 
     for _ in range(2):
         alignment = DatasetAlignment(tmp_path / "out", RULES, {})
-        rows = align_dataset(alignment, portraits[1:], [Row("x", "x", DUPLICATE)], detect_batch)
+        rows = align_dataset(alignment, portraits[1:], [Row("x", "x", DUPLICATE)], detect_batch, chunk=32)
     assert [row.file for row in rows] == sorted([p.file for p in portraits[1:]] + ["x"])
     # The unreadable photo is tried again, but the detector never sees it.
     assert detector.seen == 10 and len(built) == 2
@@ -278,7 +278,7 @@ def test_align_dataset_aligns_what_is_left(dataset, tmp_path, capsys):
 
 def test_align_dataset_without_work_builds_no_detector(tmp_path):
     alignment = DatasetAlignment(tmp_path / "out", RULES, {})
-    assert align_dataset(alignment, [], [], lambda: pytest.fail("built")) == []
+    assert align_dataset(alignment, [], [], lambda: pytest.fail("built"), chunk=32) == []
 
 
 def test_align_dataset_in_random_order_gives_the_same(dataset, tmp_path):

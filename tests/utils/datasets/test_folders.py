@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from utils.datasets.folders import DatasetError, Listing, list_folders, list_identities, name_problem
+from utils.datasets.folders import Listing, list_folders, list_identities, name_problem
 
 
 def touch(root, *names):
@@ -43,7 +43,7 @@ def test_folders_follow_a_person_folder_that_is_a_link(tmp_path):
 
 
 def test_folders_missing(tmp_path):
-    with pytest.raises(DatasetError, match="none: no such folder"):
+    with pytest.raises(ValueError, match="none: no such folder"):
         list_folders(tmp_path / "none")
 
 
@@ -85,7 +85,7 @@ def test_identities_without_lines(tmp_path):
     ],
 )
 def test_identities_refuse(tmp_path, text, message):
-    with pytest.raises(DatasetError, match=message):
+    with pytest.raises(ValueError, match=message):
         list_identities(*identities(tmp_path, text))
 
 
@@ -95,10 +95,10 @@ def test_identities_repeat_the_same(tmp_path):
 
 def test_identities_missing_or_binary(tmp_path):
     root, path = identities(tmp_path, "")
-    with pytest.raises(DatasetError, match="none.txt: no such file"):
+    with pytest.raises(ValueError, match="none.txt: no such file"):
         list_identities(root, tmp_path / "none.txt")
     path.write_bytes(b"1.jpg \xff\xfe")
-    with pytest.raises(DatasetError, match="not UTF-8"):
+    with pytest.raises(ValueError, match="not UTF-8"):
         list_identities(root, path)
 
 

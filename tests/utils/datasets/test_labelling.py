@@ -2,32 +2,42 @@ import numpy as np
 import pytest
 
 from tests.fake_embedder import FakeEmbedder, photo
-from utils.datasets.labelling import label_folder, label_photos
-from utils.datasets.wider_labels import LabelledImage, read_wider_labels
+from utils.datasets.labelling import label_folder
+from utils.datasets.wider_labels import read_wider_labels
 
 
-def test_labels_are_what_the_detector_finds_in_the_order_of_the_photos(tmp_path):
-    paths = [photo(tmp_path / f"{i}.png", 0, faces) for i, faces in enumerate([2, 0, 1])]
-    (tmp_path / "broken.png").write_bytes(b"no photo")
+@pytest.fixture
+def settings(tmp_path):
+    return {
+        "datasets_path": tmp_path / "photos",
+        "wider_labels_path": tmp_path / "label.txt",
+        "batch_size": 2,
+        "absolute_paths": True,
+    }
+
+
+def test_labels_are_what_the_detector_finds_in_the_order_of_the_photos(settings, capsys):
+    folder = settings["datasets_path"]
+    paths = [photo(folder / f"{i}.png", 0, faces) for i, faces in enumerate([2, 0, 1])]
+    (folder / "0_broken.png").write_bytes(b"no photo")
     detector = FakeEmbedder()
-    given = [paths[0], tmp_path / "broken.png", *paths[1:]]
-    first, broken, *rest = label_photos(given, detector.detect_batch, batch_size=2)
-    assert isinstance(broken, str) and "broken.png" in broken
-    labelled = [first, *rest]
-    assert all(isinstance(one, LabelledImage) for one in labelled)
+    label_folder(settings, lambda: detector.detect_batch)
+    labelled = read_wider_labels(settings["wider_labels_path"])
     assert [one.path for one in labelled] == [str(path) for path in paths]
     assert [len(one.boxes) for one in labelled] == [2, 0, 1]
+    first = labelled[0]
     np.testing.assert_array_equal(first.boxes, [[0, 0, 1, 1], [0, 0, 2, 2]])
     assert first.landmarks.shape == (2, 5, 2) and first.has_landmarks.tolist() == [True, True]
     assert detector.detected == 3
+    assert "0_broken.png" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("absolute", [True, False])
-def test_a_folder_is_labelled(tmp_path, capsys, absolute):
-    paths = [photo(tmp_path / f"photos/{i}/{i}.png", 0, faces) for i, faces in enumerate([2, 0])]
-    (tmp_path / "photos/broken.png").write_bytes(b"no photo")
-    target = tmp_path / "label.txt"
-    label_folder(tmp_path / "photos", target, lambda: FakeEmbedder().detect_batch, absolute=absolute)
+def test_a_folder_is_labelled(settings, capsys, absolute):
+    folder, target = settings["datasets_path"], settings["wider_labels_path"]
+    paths = [photo(folder / f"{i}/{i}.png", 0, faces) for i, faces in enumerate([2, 0])]
+    (folder / "broken.png").write_bytes(b"no photo")
+    label_folder({**settings, "absolute_paths": absolute}, lambda: FakeEmbedder().detect_batch)
     labels = read_wider_labels(target)
     assert [one.path for one in labels] == [str(path) for path in paths]
     assert [len(one.boxes) for one in labels] == [2, 0]
@@ -37,10 +47,11 @@ def test_a_folder_is_labelled(tmp_path, capsys, absolute):
     assert f"{target}: 2 faces in 2 photos" in printed
 
 
-def test_a_folder_without_photos_or_faces_is_refused(tmp_path):
+def test_a_folder_without_photos_or_faces_is_refused(settings):
+    settings["datasets_path"].mkdir()
     with pytest.raises(ValueError, match="no photos"):
-        label_folder(tmp_path, tmp_path / "label.txt", lambda: pytest.fail("built"))
-    photo(tmp_path / "0.png", 0, faces=0)
+        label_folder(settings, lambda: pytest.fail("built"))
+    photo(settings["datasets_path"] / "0.png", 0, faces=0)
     with pytest.raises(ValueError, match="no face in 1 photos"):
-        label_folder(tmp_path, tmp_path / "label.txt", lambda: FakeEmbedder().detect_batch)
-    assert not (tmp_path / "label.txt").exists()
+        label_folder(settings, lambda: FakeEmbedder().detect_batch)
+    assert not settings["wider_labels_path"].exists()

@@ -54,6 +54,7 @@ def test_read_all_writes_the_report(dataset, tmp_path, check_images):
     assert [row.file for row in rows] == ["anna/1.png", "c", "bob/2.png"]  # by person
     expected = UNREADABLE if check_images else KEPT
     assert [row.result for row in rows] == [KEPT, DUPLICATE, expected]
+    assert rows[0].detail == "" and ("not an image" in rows[2].detail) == check_images
     assert list(Report(tmp_path / "report.csv").rows.values()) == rows
 
 
@@ -83,9 +84,17 @@ def test_people_are_counted_and_those_without_an_id_named(capsys):
 def test_lists_are_written_for_training_and_validation(tmp_path, capsys):
     targets = [tmp_path / "lists/train.txt", tmp_path / "lists/val.txt"]
     paths, people = [tmp_path / f"{i}.png" for i in range(6)], list("aabbcc")
-    write_lists(paths, people, targets)
+    settings = {
+        "cls_train_path": targets[0],
+        "cls_val_path": targets[1],
+        "val_share": 0.0,
+        "val_split": "identity",
+        "seed": 3,
+        "absolute_paths": True,
+    }
+    write_lists(paths, people, settings)
     assert "6 images of 3 people" in capsys.readouterr().out and not targets[1].exists()
-    write_lists(paths, people, targets, share=0.34, by="identity", seed=3, absolute=False)
+    write_lists(paths, people, {**settings, "val_share": 0.34, "absolute_paths": False})
     (train, labels), (held, held_labels) = (read_cls_txt(t, check_images=False) for t in targets)
     assert labels.tolist() == [0, 0, 1, 1] and held_labels.tolist() == [0, 0]
     assert len({*train, *held}) == 6

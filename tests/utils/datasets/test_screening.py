@@ -1,9 +1,6 @@
-import numpy as np
-
 from utils.datasets.folders import Portrait, list_folders
-from utils.datasets.report import BAD_NAME, DUPLICATE, KEPT, LABEL_CONFLICT, UNREADABLE
-from utils.datasets.screening import check_readable, find_copies, screen
-from utils.images.image_files import save_image
+from utils.datasets.report import BAD_NAME, DUPLICATE, LABEL_CONFLICT
+from utils.datasets.screening import find_copies, screen
 
 
 def dataset(root, contents):
@@ -27,19 +24,19 @@ def test_find_copies(tmp_path):
             "c/3.jpg": b"",
         },
     )
-    copies, conflicts = find_copies(portraits)
-    assert copies == {"a/2.jpg": "a/1.jpg", "a/3.jpg": "a/1.jpg"}
-    assert conflicts == {
-        "b/1.jpg": ["c/1.jpg", "c/2.jpg"],
-        "c/1.jpg": ["b/1.jpg", "c/2.jpg"],
-        "c/2.jpg": ["b/1.jpg", "c/1.jpg"],
+    assert find_copies(portraits) == {
+        "a/2.jpg": (DUPLICATE, "of a/1.jpg"),
+        "a/3.jpg": (DUPLICATE, "of a/1.jpg"),
+        "b/1.jpg": (LABEL_CONFLICT, "equal to c/1.jpg, c/2.jpg"),
+        "c/1.jpg": (LABEL_CONFLICT, "equal to b/1.jpg, c/2.jpg"),
+        "c/2.jpg": (LABEL_CONFLICT, "equal to b/1.jpg, c/1.jpg"),
     }
 
 
 def test_find_copies_passes_over_missing_files(tmp_path):
     missing = [Portrait(tmp_path / name, name, "a") for name in ("1.jpg", "2.jpg")]
-    assert find_copies(missing) == ({}, {})
-    assert find_copies([]) == ({}, {})
+    assert find_copies(missing) == {}
+    assert find_copies([]) == {}
 
 
 def test_screen(tmp_path):
@@ -54,7 +51,7 @@ def test_screen(tmp_path):
             "c/2.jpg": b"two",
         },
     )
-    fine, rows = screen(portraits)
+    fine, rows = screen(portraits, drop_duplicates=True)
     assert [p.file for p in fine] == ["a/1.jpg", "c/2.jpg"]
     assert {(row.file, row.person, row.result, row.detail) for row in rows} == {
         (r"'a/3\n.jpg'", "a", BAD_NAME, "line break in the name; rename the file"),
@@ -64,11 +61,3 @@ def test_screen(tmp_path):
     }
     fine, rows = screen(portraits, drop_duplicates=False)
     assert len(fine) == 5 and [row.result for row in rows] == [BAD_NAME]
-
-
-def test_check_readable(tmp_path):
-    save_image(tmp_path / "a/1.png", np.zeros((4, 4, 3), np.uint8))
-    portraits = dataset(tmp_path, {"a/2.png": b"no picture"})
-    rows = list(check_readable(portraits))
-    assert [(row.file, row.result) for row in rows] == [("a/1.png", KEPT), ("a/2.png", UNREADABLE)]
-    assert rows[0].detail == "" and "not an image" in rows[1].detail

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from utils.datasets.splits import chart, class_ids, split_by_identity, split_by_image, split_classes, summarise
+from utils.datasets.splits import chart, split_by_identity, split_by_image, split_classes, summarise
 
 LABELS = np.repeat([7, 3, 0, 9, 12], [1, 2, 10, 5, 30])
 
 
 def test_class_ids_have_no_gaps_and_sorted_order():
-    assert class_ids(["b", "10", "b", "9", "张"]) == {"10": 0, "9": 1, "b": 2, "张": 3}
-    assert class_ids([]) == {}
+    (_, labels), _ = split_classes(["b", "10", "b", "9", "张"], 0.0, "image", 0)
+    assert labels.tolist() == [2, 0, 2, 1, 3]
 
 
 PEOPLE = [name for name in "fghij" for _ in range(4)]
