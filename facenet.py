@@ -186,15 +186,9 @@ class Facenet:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the embeddings; equal where they can be compared, see `cards.model_identity`."""
-        return model_identity(
-            self.model_path,
-            self.backbone,
-            self.input_shape,
-            self.normalization,
-            self.detector,
-            getattr(self._detector, "model_path", None),
-            self.letterbox_image,
-        )
+        network = self.model_path, self.backbone, self.input_shape, self.normalization
+        detector = self.detector, getattr(self._detector, "model_path", None)
+        return model_identity(*network, *detector, self.letterbox_image)
 
     def face_crops(self, images: Images, faces: Sequence[Detections] | None = None) -> list[np.ndarray | None]:
         """Cuts out the face of each image, as the network wants it, before normalisation.
@@ -304,14 +298,12 @@ def build_detector(settings: Mapping[str, Any], enlarge: bool | None = None) -> 
     """
     name = settings.get("detector")
     wrapper = _detector_class(name)
-    chosen = {key: settings[key] for key in settings if settings[key] is not None}
-    own = {key[9:]: value for key, value in chosen.items() if key.startswith("detector_")}
+    given = [key for key in settings if key.startswith(("detector_", "engine")) and settings[key] is not None]
+    own = {key.removeprefix("detector_"): settings[key] for key in given}
     if foreign := [key for key in own if key not in wrapper._defaults]:
         raise ValueError(f"detector_{foreign[0]}: {name} has no such setting; leave it none")
     if enlarge is not None and name == "retinaface":
         own["enlarge"] = enlarge
-    if "engine" in chosen:
-        own["engine"] = chosen["engine"]
     return wrapper(**own)
 
 

@@ -1,13 +1,15 @@
 """Reads any picture as RGB uint8, saves pictures, lists image files."""
 
+import contextlib
 import io
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from utils.files.atomic_file import replacing
 
@@ -32,7 +34,6 @@ _DECODER_ERRORS = (
     OverflowError,
     RuntimeError,
     struct.error,
-    Image.DecompressionBombError,
 )
 
 
@@ -60,13 +61,9 @@ def read_image(source: ImageSource) -> np.ndarray:
     if isinstance(source, np.ndarray):
         return _from_array(source, "array")
     if isinstance(source, Image.Image):
-        name = getattr(source, "filename", "") or "Pillow image"
-        try:
-            return _from_pillow(source, str(name))
-        except ImageError:
-            raise
-        except _DECODER_ERRORS as error:
-            raise ImageError(f"{name}: cannot decode the image ({error})") from error
+        name = str(getattr(source, "filename", "") or "Pillow image")
+        with _named_errors(name):
+            return _from_pillow(source, name)
     if isinstance(source, (str, os.PathLike)):
         return _from_file(Path(source))
     raise ImageError(
@@ -76,19 +73,25 @@ def read_image(source: ImageSource) -> np.ndarray:
 
 def _from_file(path: Path) -> np.ndarray:
     data = _read_bytes(path)
+    with _named_errors(str(path)), Image.open(io.BytesIO(data)) as image:
+        _check_size(image.width, image.height, str(path))
+        pixels = _decode_plain_jpeg(data, image)
+        return _from_pillow(image, str(path)) if pixels is None else pixels
+
+
+@contextlib.contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    """Turns what Pillow raises into an ImageError that names the image."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            _check_size(image.width, image.height, str(path))
-            pixels = _decode_plain_jpeg(data, image)
-            return _from_pillow(image, str(path)) if pixels is None else pixels
+        yield
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not an image in a known format") from error
+        raise ImageError(f"{name}: not an image in a known format") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: more than {MAX_PIXELS} pixels; make it smaller") from error
+        raise ImageError(f"{name}: more than {MAX_PIXELS} pixels; make it smaller") from error
     except _DECODER_ERRORS as error:
-        raise ImageError(f"{path}: damaged or incomplete image ({error})") from error
+        raise ImageError(f"{name}: damaged or incomplete image ({error})") from error
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -167,9 +170,10 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Returns an image turned as its EXIF block says, if that is not damaged."""
+    """Returns an image turned as its EXIF block says, if that is not damaged; an upright one as it is."""
     try:
-        return ImageOps.exif_transpose(image)
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if is_turned else image
     except _DECODER_ERRORS:
         return image
 
@@ -216,9 +220,6 @@ def list_images(folder: str | os.PathLike) -> list[Path]:
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-        ]
+        paths = [Path(parent, name) for name in files if not name.startswith(".")]
+        found += [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(found)

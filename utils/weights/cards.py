@@ -102,7 +102,5 @@ def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> str:
 
 
 def _short(identity: Mapping[str, Any], key: str) -> str:
-    if key not in identity:
-        return "not stated"
-    text = str(identity[key])
+    text = str(identity.get(key, "not stated"))
     return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}.."

@@ -77,8 +77,8 @@ def _retinaface_mobilenet(name: str, repository: str, commit: str, note: str) ->
 
 def _mtcnn(number: int, network: str, size: int, sha256: str) -> PublishedWeights:
     path = f"raw/e9d4e8eca95829e5607236fa30a0556b40813f62/src/align/det{number}.npy"
-    known = {"licence": "MIT", "size": size, "sha256": sha256}
-    return _github(f"mtcnn_{network}", "davidsandberg/facenet", path, f"MTCNN {network}", **known)
+    name, about = f"mtcnn_{network}", f"MTCNN {network}"
+    return _github(name, "davidsandberg/facenet", path, about, licence="MIT", size=size, sha256=sha256)
 
 
 _ENTRIES = (
