@@ -12,7 +12,7 @@ from utils.engine.stopwatch import Stopwatch
 from utils.evaluation.embedder import DETECTOR_WEIGHTS, RECOGNISER_KEYS, CachedEmbedder
 from utils.evaluation.lfw_metrics import METRICS, evaluate_embeddings
 from utils.evaluation.lfw_pairs import check_pairs, load_pairs
-from utils.evaluation.lfw_report import print_report, protocol, save_report
+from utils.evaluation.lfw_report import print_report, save_report
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
 
@@ -76,9 +76,8 @@ def main() -> None:
     with clock.stage("score", len(pairs.labels), "pairs"):
         how = {"metric": settings["distance_metric"], "subtract_mean": settings["subtract_mean"]}
         result = evaluate_embeddings(first, second, pairs.labels, fars=settings["fars"], folds=pairs.folds, **how)
-    text = protocol(settings, pairs)
-    print_report(text, pairs, found, result)
-    paths = save_report(settings, text, pairs, found, result, clock)
+    print_report(settings, pairs, found, result)
+    paths = save_report(settings, pairs, found, result, clock)
     print(f"Time by stage (decoding runs beside the others):\n{clock.table()}")
     print("Saved: " + ", ".join(map(str, paths)))
 

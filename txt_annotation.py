@@ -12,7 +12,7 @@ from typing import Any
 
 from facenet import build_detector
 from utils.datasets.crop_rules import FORMATS, MODES, CropRules
-from utils.datasets.crops import DatasetAlignment, align_dataset, crop_folder
+from utils.datasets.crops import DatasetAlignment, crop_folder
 from utils.datasets.labelling import label_folder
 from utils.datasets.listing import (
     beside_list,
@@ -111,8 +111,7 @@ def write_people(settings: Mapping[str, Any]) -> None:
     listing = list_photos(settings["datasets_path"], settings["identities_path"])
     portraits, dropped = screen(listing.portraits, settings["drop_duplicates"])
     if alignment:
-        work = (partial(second_looking, settings), settings["batch_size"], settings["random_order"])
-        rows = align_dataset(alignment, portraits, dropped, *work)
+        rows = alignment.align(portraits, dropped, partial(second_looking, settings), settings)
         paths = {row.file: alignment.folder / row.crop for row in rows}
         report = alignment.report.path
     else:

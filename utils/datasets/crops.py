@@ -1,10 +1,7 @@
 """Face crops of a whole dataset, written to a second folder that mirrors the first.
 
     alignment = DatasetAlignment("aligned", CropRules(size=112), {"detector": "mtcnn"})
-    todo = alignment.unfinished(portraits)
-    for count in alignment.run(todo, detector.detect_batch):
-        bar.update(count)
-    rows = alignment.finish(portraits)
+    rows = alignment.align(portraits, [], lambda: detector.detect_batch, {"batch_size": 32, "random_order": False})
 
 It can be killed at any time and goes on where it stopped: a crop is written as a whole or not at all, then
 noted in the report. Several processes may work on one folder if each takes the photos in
@@ -20,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,9 +29,6 @@ from utils.engine.devices import cores
 from utils.faces.photo_stream import Photo, detect_faces, face_stream
 from utils.files.atomic_file import save_json
 from utils.images.image_files import read_image, save_image
-
-REPORT_NAME = "report.csv"
-SETTINGS_NAME = "alignment.json"
 
 _VERSION = 1  # of detection and crop rules; another number makes every crop anew
 _FINAL = (KEPT, NO_FACE, TOO_SMALL, SEVERAL_FACES)  # an unreadable photo is tried again
@@ -103,39 +98,6 @@ def crop_folder(datasets_path: str | os.PathLike, aligned_path: str | os.PathLik
     return Path(aligned_path)
 
 
-def align_dataset(
-    alignment: "DatasetAlignment",
-    portraits: Sequence[Portrait],
-    dropped: Iterable[Row],
-    detect_batch: Callable[[], Callable],
-    chunk: int,
-    random_order: bool = False,
-) -> list[Row]:
-    """Aligns the photos that are not aligned yet, with a progress bar; returns the rows of all photos.
-
-    Args:
-        alignment: into the folder of the crops.
-        portraits: all photos that should have a crop, in the order of a listing.
-        dropped: rows of photos that were not to be aligned.
-        detect_batch: returns the detector's function, list of images -> list of Detections; called only if a photo
-            is left to align.
-        chunk: photos in work at once.
-        random_order: take the photos in an order of this process's own, so that several can share the work.
-    """
-    todo = alignment.unfinished(portraits)
-    print(f"{len(portraits) - len(todo):,} of {len(portraits):,} photos are done already")
-    if todo:
-        if random_order:  # no seed: each process must draw another order
-            todo = [todo[i] for i in np.random.default_rng().permutation(len(todo))]
-        counts, start = alignment.run(todo, detect_batch(), chunk), time.perf_counter()
-        with tqdm(total=len(todo), unit="photo") as bar:
-            for count in counts:
-                bar.update(count)
-        seconds = time.perf_counter() - start
-        print(f"{bar.n:,} photos in {seconds:.1f} s, {bar.n / seconds:.1f} photos/s")
-    return alignment.finish(portraits, dropped)
-
-
 class DatasetAlignment:
     """The alignment of a dataset into a folder, from its start to its end, in one or more runs."""
 
@@ -143,7 +105,7 @@ class DatasetAlignment:
         """Reads what earlier runs have done.
 
         Args:
-            folder: of the crops; its report.csv is read and written.
+            folder: of the crops; its report.csv is read and written, its alignment.json says how they are made.
             rules: of the crops.
             decisive: JSON values of all that decides the crops besides the rules: the detector, its
                 weights and settings. When they change, every photo is done anew.
@@ -153,12 +115,38 @@ class DatasetAlignment:
         """
         self.folder = Path(folder)
         self.rules = rules
-        self.report = Report(self.folder / REPORT_NAME)
+        self.report = Report(self.folder / "report.csv")
         self._decisive = {**decisive, **vars(rules)}
         if rules.mode == "warp":
             self._decisive.pop("margin")
         self._settings = settings_name(self._decisive)
         self._wanted: dict[str, Row] = {}
+
+    def align(
+        self, portraits: Sequence[Portrait], dropped: Iterable[Row], detect_batch: Callable, settings: Mapping[str, Any]
+    ) -> list[Row]:
+        """Aligns the photos that are not aligned yet, with a progress bar; returns the rows of all photos.
+
+        Args:
+            portraits: all photos that should have a crop, in the order of a listing.
+            dropped: rows of photos that were not to be aligned.
+            detect_batch: returns the detector's function, list of images -> list of Detections; called only if a
+                photo is left to align.
+            settings: those of txt_annotation.py; of them batch_size and random_order (take the photos in an order of
+                this process's own, so that several can share the work).
+        """
+        todo = self.unfinished(portraits)
+        print(f"{len(portraits) - len(todo):,} of {len(portraits):,} photos are done already")
+        if todo:
+            if settings["random_order"]:  # no seed: each process must draw another order
+                todo = [todo[i] for i in np.random.default_rng().permutation(len(todo))]
+            counts, start = self.run(todo, detect_batch(), settings["batch_size"]), time.perf_counter()
+            with tqdm(total=len(todo), unit="photo") as bar:
+                for count in counts:
+                    bar.update(count)
+            seconds = time.perf_counter() - start
+            print(f"{bar.n:,} photos in {seconds:.1f} s, {bar.n / seconds:.1f} photos/s")
+        return self.finish(portraits, dropped)
 
     def unfinished(self, portraits: Sequence[Portrait]) -> list[Portrait]:
         """Tells the photos that have to be worked on: new, changed, or done with other settings.
@@ -192,7 +180,7 @@ class DatasetAlignment:
         Yields:
             How many photos were finished since the last time.
         """
-        save_json(self.folder / SETTINGS_NAME, self._decisive)
+        save_json(self.folder / "alignment.json", self._decisive)
         photos = face_stream(
             (portrait for portrait in todo if not self._is_done(portrait)),
             [partial(detect_faces, detect_batch=detect_batch)],

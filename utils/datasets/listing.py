@@ -126,10 +126,8 @@ def write_lists(paths: Sequence[str | os.PathLike], people: Sequence[str], setti
         ValueError: share is out of range, or too few people are there to split.
     """
     sides = split_classes(people, settings["val_share"], settings["val_split"], settings["seed"])
-    for key, (indices, labels) in zip(("cls_train_path", "cls_val_path"), sides, strict=True):
-        if key == "cls_val_path" and not settings["val_share"]:
-            continue
-        target = settings[key]
+    targets = [settings["cls_train_path"], *([settings["cls_val_path"]] if settings["val_share"] else [])]
+    for target, (indices, labels) in zip(targets, sides, strict=False):
         names = [listed(paths[i], Path(target).parent, settings["absolute_paths"]) for i in indices]
         write_cls_txt(target, names, labels)
         print(f"{target}: {len(indices):,} images of {len(np.unique(labels)):,} people")

@@ -55,7 +55,9 @@ def read_wider_labels(path: str | os.PathLike, problems: list[str] | None = None
     for number, line in numbered_lines(path):
         place = f"{path}:{number}"
         if line.startswith("#"):
-            images.append((_parse_name(line, place), []))
+            images.append((line[1:].strip(), []))
+            if not images[-1][0]:
+                raise ValueError(f"{place}: '# relative/path.jpg' expected")
         elif not images:
             raise ValueError(f"{place}: a face before any '# relative/path.jpg'")
         else:
@@ -76,12 +78,6 @@ def label_root(path: Path) -> Path:
     """Returns the folder where relative paths of a label file start: `images` beside it, else its own."""
     images = path.parent / "images"
     return images if images.is_dir() else path.parent
-
-
-def _parse_name(line: str, place: str) -> str:
-    if not (name := line[1:].strip()):
-        raise ValueError(f"{place}: '# relative/path.jpg' expected")
-    return name
 
 
 def _parse_face(line: str, place: str) -> list[float]:

@@ -42,19 +42,12 @@ def calibrate(distances: np.ndarray, same: np.ndarray, false_accept_rate: float)
     limit = threshold_at_far(distances[~same], false_accept_rate)
     # The wrappers accept a distance equal to the threshold, the rate counts those below it.
     threshold = float(np.floor(1e4 * np.nextafter(limit, 0)) / 1e4)
+    edges = np.linspace(0, 2, _BINS + 1)
+    kinds = {"same": distances[same], "different": distances[~same]}
+    shares = {kind: (np.histogram(part, edges)[0] / len(part)).round(6).tolist() for kind, part in kinds.items()}
     return {
         "threshold": threshold,
         "false_accept_rate": float(np.mean(distances[~same] <= threshold)),
         "true_accept_rate": float(np.mean(distances[same] <= threshold)),
-        "histogram": _histogram(distances[same], distances[~same]),
-    }
-
-
-def _histogram(same: np.ndarray, different: np.ndarray) -> dict[str, list[float]]:
-    edges = np.linspace(0, 2, _BINS + 1)
-    shares = [np.histogram(part, edges)[0] / len(part) for part in (same, different)]
-    return {
-        "edges": edges.round(4).tolist(),
-        "same": shares[0].round(6).tolist(),
-        "different": shares[1].round(6).tolist(),
+        "histogram": {"edges": edges.round(4).tolist(), **shares},
     }

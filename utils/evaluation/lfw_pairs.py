@@ -52,13 +52,8 @@ class PairSet:
             (" | ".join(self.names[i] for i in pair), next(errors[i] for i in pair if i in errors))
             for pair in self.indices[bad].tolist()
         ]
-        return replace(
-            self,
-            indices=self.indices[~bad],
-            labels=self.labels[~bad],
-            folds=self.folds[~bad],
-            skipped=self.skipped + skipped,
-        )
+        kept = {name: getattr(self, name)[~bad] for name in ("indices", "labels", "folds")}
+        return replace(self, skipped=self.skipped + skipped, **kept)
 
 
 def load_pairs(

@@ -38,16 +38,16 @@ def protocol(settings: Mapping[str, Any], pairs: PairSet) -> str:
     )
 
 
-def print_report(text: str, pairs: PairSet, found: Embeddings, result: VerificationResult) -> None:
+def print_report(settings: Mapping[str, Any], pairs: PairSet, found: Embeddings, result: VerificationResult) -> None:
     """Prints the protocol, what was left out or guessed, and the figures.
 
     Args:
-        text: from `protocol`.
+        settings: those that `protocol` reads.
         pairs: the set that was scored.
         found: its embeddings.
         result: its figures.
     """
-    print(f"Protocol: {text}")
+    print(f"Protocol: {protocol(settings, pairs)}")
     print(f"Pairs skipped: {len(pairs.skipped)}")
     _print_some(f"{pair}: {reason}" for pair, reason in pairs.skipped)
     faceless = names_without_face(pairs, found)
@@ -79,18 +79,12 @@ def names_without_face(pairs: PairSet, found: Embeddings) -> list[str]:
 
 
 def save_report(
-    settings: Mapping[str, Any],
-    text: str,
-    pairs: PairSet,
-    found: Embeddings,
-    result: VerificationResult,
-    clock: Stopwatch,
+    settings: Mapping[str, Any], pairs: PairSet, found: Embeddings, result: VerificationResult, clock: Stopwatch
 ) -> list[Path]:
     """Writes lfw.json, lfw_roc.png and lfw_distances.png; returns their paths.
 
     Args:
         settings: those of eval_LFW.py; all go into the JSON file, output_dir says where the files go.
-        text: from `protocol`.
         pairs: the set that was scored.
         found: its embeddings.
         result: its figures.
@@ -101,7 +95,7 @@ def save_report(
     folder = Path(settings["output_dir"])
     paths = [folder / name for name in ("lfw.json", "lfw_roc.png", "lfw_distances.png")]
     report = {
-        "protocol": text,
+        "protocol": protocol(settings, pairs),
         "settings": dict(settings),
         **figures(result),
         "pairs": len(pairs.labels),

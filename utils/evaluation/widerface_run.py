@@ -22,7 +22,6 @@ from utils.weights.location import locate
 
 # What decides the results besides the weights, which tell the backbone: a folder of results must not mix two of these.
 _DECISIVE = ("confidence", "nms_iou", "input_shape", "original_size", "scales", "flip")
-_SAMPLE_NAME = "<event>/<image>.jpg"
 
 
 def detect_all(
@@ -83,7 +82,7 @@ def find_images(image_dir: str | os.PathLike, truth: GroundTruth, allow_missing:
     """
     folder = Path(image_dir)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: image_dir is no folder; it should hold {_SAMPLE_NAME}")
+        raise ValueError(f"{folder}: image_dir is no folder; it should hold <event>/<image>.jpg")
     paths = [folder / event / f"{name}.jpg" for event, name in truth.images]
     missing = [path for path in paths if not path.is_file()]
     if len(missing) == len(paths):

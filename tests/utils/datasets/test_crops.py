@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from utils.datasets.crop_rules import CropRules
-from utils.datasets.crops import DatasetAlignment, align_dataset, crop_files, crop_folder, settings_name
+from utils.datasets.crops import DatasetAlignment, crop_files, crop_folder, settings_name
 from utils.datasets.folders import Portrait, list_folders
 from utils.datasets.report import DUPLICATE, KEPT, NO_FACE, SEVERAL_FACES, TOO_SMALL, UNREADABLE, Row
 from utils.faces.alignment import ARCFACE_TEMPLATE, align
@@ -15,6 +15,7 @@ from utils.faces.detections import Detections
 from utils.images.image_files import read_image, save_image
 
 RULES = CropRules(size=16, format="png")
+SETTINGS = {"batch_size": 32, "random_order": False}
 SIDE = 64
 
 
@@ -256,7 +257,7 @@ def test_a_face_that_cannot_be_cut_is_no_face(dataset, tmp_path):
     assert row.result == NO_FACE and "coincide" in row.detail
 
 
-def test_align_dataset_aligns_what_is_left(dataset, tmp_path, capsys):
+def test_align_does_what_is_left(dataset, tmp_path, capsys):
     detector, portraits = FakeDetector(), list_folders(dataset).portraits[:-1]
     built = []
 
@@ -266,7 +267,7 @@ def test_align_dataset_aligns_what_is_left(dataset, tmp_path, capsys):
 
     for _ in range(2):
         alignment = DatasetAlignment(tmp_path / "out", RULES, {})
-        rows = align_dataset(alignment, portraits[1:], [Row("x", "x", DUPLICATE)], detect_batch, chunk=32)
+        rows = alignment.align(portraits[1:], [Row("x", "x", DUPLICATE)], detect_batch, SETTINGS)
     assert [row.file for row in rows] == sorted([p.file for p in portraits[1:]] + ["x"])
     # The unreadable photo is tried again, but the detector never sees it.
     assert detector.seen == 10 and len(built) == 2
@@ -276,17 +277,17 @@ def test_align_dataset_aligns_what_is_left(dataset, tmp_path, capsys):
     assert "\n1 photos in " in printed
 
 
-def test_align_dataset_without_work_builds_no_detector(tmp_path):
+def test_align_without_work_builds_no_detector(tmp_path):
     alignment = DatasetAlignment(tmp_path / "out", RULES, {})
-    assert align_dataset(alignment, [], [], lambda: pytest.fail("built"), chunk=32) == []
+    assert alignment.align([], [], lambda: pytest.fail("built"), SETTINGS) == []
 
 
-def test_align_dataset_in_random_order_gives_the_same(dataset, tmp_path):
+def test_align_in_random_order_gives_the_same(dataset, tmp_path):
     portraits = list_folders(dataset).portraits
     for name, random_order in (("one", False), ("two", True)):
         alignment = DatasetAlignment(tmp_path / name, RULES, {})
         detect_batch = FakeDetector().detect_batch
-        align_dataset(alignment, portraits, [], lambda d=detect_batch: d, chunk=2, random_order=random_order)
+        alignment.align(portraits, [], lambda d=detect_batch: d, {"batch_size": 2, "random_order": random_order})
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 

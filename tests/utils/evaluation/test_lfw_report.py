@@ -64,9 +64,9 @@ def test_protocol_says_how_the_figures_were_made(pairs, change, text):
 
 
 def test_what_was_left_out_or_guessed_is_printed(capsys, pairs, found, result):
-    print_report("how", pairs, found, result)
+    print_report(SETTINGS, pairs, found, result)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == ["Protocol: how", "Pairs skipped: 1", "  a | b: no image of a"]
+    assert lines[:3] == [f"Protocol: {protocol(SETTINGS, pairs)}", "Pairs skipped: 1", "  a | b: no image of a"]
     assert lines[3] == "Images with several faces: 3, the one nearest the centre is taken"
     assert lines[4] == "Images without a face: 7, their middle is taken"
     assert lines[5:11] == [f"  photo {i}" for i in range(5)] + ["  and 2 more, see the JSON file"]
@@ -74,18 +74,18 @@ def test_what_was_left_out_or_guessed_is_printed(capsys, pairs, found, result):
 
 
 def test_faces_are_not_counted_without_a_detector(capsys, pairs, found, result):
-    print_report("how", pairs, dataclasses.replace(found, faces=np.full(16, -1)), result)
+    print_report(SETTINGS, pairs, dataclasses.replace(found, faces=np.full(16, -1)), result)
     assert "face" not in capsys.readouterr().out
     assert len(names_without_face(pairs, found)) == 7
 
 
 def test_the_saved_report(tmp_path, pairs, found, result):
     settings = {**SETTINGS, "output_dir": str(tmp_path / "out")}
-    paths = save_report(settings, "how", pairs, found, result, Stopwatch())
+    paths = save_report(settings, pairs, found, result, Stopwatch())
     assert [path.name for path in paths] == ["lfw.json", "lfw_roc.png", "lfw_distances.png"]
     assert all(path.is_file() for path in paths)
     report = json.loads(paths[0].read_text())
-    assert report["settings"] == settings and report["protocol"] == "how"
+    assert report["settings"] == settings and report["protocol"] == protocol(SETTINGS, pairs)
     assert report["skipped_pairs"] == [{"pair": "a | b", "reason": "no image of a"}]
     assert report["images_without_face"][6] == "photo 6" and report["images"] == 16
     assert report["images_with_several_faces"] == 3 and report["accuracy_mean"] == 1
@@ -99,5 +99,5 @@ def test_figures_are_json_without_the_curve(result):
 def test_a_rate_that_no_fold_gives_is_null(tmp_path, pairs, found):
     result = evaluate([0.1, 0.2], [1, 0], nrof_folds=2, fars=(0.5,))
     settings = {**SETTINGS, "output_dir": str(tmp_path)}
-    report = json.loads(save_report(settings, "how", pairs, found, result, Stopwatch())[0].read_text())
+    report = json.loads(save_report(settings, pairs, found, result, Stopwatch())[0].read_text())
     assert report["far_mean"] == [None] and report["tar_mean"] == [1.0]
