@@ -15,7 +15,7 @@ from setuptools.command.build_py import build_py
 FACE = "faces"  # the module that becomes the package's __init__.py
 ROOT = Path(__file__).parent
 # Downloaded weights may lie in model_data, too, and stay out.
-ENDS = ("weights.h5", "json", "md", "png")
+ENDS = ("weights.h5", "tflite", "json", "md", "png")
 NAMES = "|".join(["nets", "utils", *({path.stem for path in ROOT.glob("*.py")} - {FACE, "setup"})])
 # A module's name in an import or a command -> the same in the package.
 RENAMINGS = {
