@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from utils.faces.detections import Detections
 from utils.gallery.index import UNKNOWN
 from utils.pictures.drawing import GREEN, RED, draw_detections
+from utils.settings.settings import Settings
 from utils.video import window as windows
 from utils.video.preview_server import PreviewServer
 from utils.video.recognizer import SeenFace
@@ -20,8 +21,6 @@ from utils.video.writer import VideoWriter
 
 _GREY = (120, 120, 120)  # of a face without a name yet
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-
-Settings = Mapping[str, Any]
 
 
 @dataclass
@@ -96,9 +95,11 @@ def open_outputs(settings: Settings, video: VideoFile | LiveVideo, sees: bool, s
         ValueError: output is the source itself, or of an unknown format, or the port is none.
         OSError: the file or the port cannot be opened.
     """
-    outputs = Outputs()
-    if settings["output"] is not None:
-        outputs.writer = stack.enter_context(_writer(settings, video.fps))
+    outputs, path = Outputs(), settings["output"]
+    if path is not None:
+        if Path(path).exists() and Path(path).resolve() == Path(settings["source"]).resolve():
+            raise ValueError(f"{path}: output and source are the same file")
+        outputs.writer = stack.enter_context(VideoWriter(path, video.fps))
     if settings["preview_port"] is not None:
         outputs.preview = stack.enter_context(PreviewServer(settings["preview_port"]))
         print(f"preview: {outputs.preview.address}", flush=True)
@@ -108,20 +109,13 @@ def open_outputs(settings: Settings, video: VideoFile | LiveVideo, sees: bool, s
     return outputs
 
 
-def _writer(settings: Settings, fps: float) -> VideoWriter:
-    output = Path(str(settings["output"]))
-    if output.exists() and output.resolve() == Path(settings["source"]).resolve():
-        raise ValueError(f"{output}: output and source are the same file")
-    return VideoWriter(str(settings["output"]), fps)
-
-
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Lets Ctrl-C and SIGTERM call `stop`, so that the work ends after the frame at hand.
 
     A second signal has its usual effect: it ends the program at once.
     """
-    before = {}
+    before: dict[int, Any] = {}
 
     def ask(number: int, _: object) -> None:
         signal.signal(number, before[number])
@@ -151,9 +145,5 @@ def draw(image: np.ndarray, faces: Sequence[SeenFace], fps: float) -> np.ndarray
         known = face.name not in (None, UNKNOWN)
         labels.append(f"{face.name} {face.distance:.2f}" if known else face.name or "")
         colours.append(GREEN if known else RED if face.name else _GREY)
-    found = Detections(
-        np.array([face.box for face in faces]).reshape(-1, 4),
-        np.array([face.score for face in faces]),
-        np.array([face.landmarks for face in faces]).reshape(-1, 5, 2),
-    )
-    return draw_detections(image, found, labels, colours, note=f"{fps:.1f} fps")
+    found = np.array([[*face.box, face.score, *face.landmarks.ravel()] for face in faces])
+    return draw_detections(image, Detections.from_array(found), labels, colours, note=f"{fps:.1f} fps")

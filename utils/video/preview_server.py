@@ -3,7 +3,6 @@
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
 
 import cv2
 import numpy as np
@@ -22,15 +21,19 @@ img{max-width:100%;max-height:100vh}</style></head>
 """
 
 
-class PreviewServer:
+class PreviewServer(ThreadingHTTPServer):
     """Serves `/`, the page; `/stream`, MJPEG; `/picture.jpg`, one picture.
 
-    Only programs of this machine reach it, and no page of another site can read it. Pictures are
-    compressed only while a browser asks for them.
+    Only programs of this machine reach it, and no page of another site can read it. Pictures are compressed only while
+    a browser asks for them.
 
     Example:
         >>> with PreviewServer(8000) as preview:
         ...     preview.show(picture)
+
+    Attributes:
+        address: of the page.
+        ended: whether it is closed, so that streams end.
     """
 
     def __init__(self, port: int):
@@ -45,52 +48,21 @@ class PreviewServer:
         """
         if not isinstance(port, int) or not 0 <= port <= 65535:
             raise ValueError(f"preview_port {port!r}: a whole number from 0 to 65535 expected")
-        self._pictures = _NewestPicture()
+        self._changed = threading.Condition()  # guards the newest picture, for which many threads wait
+        self._picture: np.ndarray | None = None
+        self._jpeg: bytes | None = None
+        self._number, self.ended = 0, False
         try:
-            self._server = _Server((HOST, port), _Handler)
+            super().__init__((HOST, port), _Handler)
         except OSError as error:
-            text = f"preview_port {port}: {error.strerror or error}; choose another"
-            raise OSError(text) from error
-        self._server.pictures = self._pictures
-        self.address = f"http://{HOST}:{self._server.server_port}/"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+            raise OSError(f"preview_port {port}: {error.strerror or error}; choose another") from error
+        self.address = f"http://{HOST}:{self.server_port}/"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def show(self, picture: np.ndarray) -> None:
         """Makes a picture, (H, W, 3) uint8 RGB, the newest."""
-        self._pictures.put(picture)
-
-    def close(self) -> None:
-        """Ends the streams and the server."""
-        self._pictures.end()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-class _NewestPicture:
-    """One picture, for many threads to wait for."""
-
-    def __init__(self):
-        self._changed = threading.Condition()
-        self._picture: np.ndarray | None = None
-        self._jpeg: bytes | None = None
-        self._number = 0
-        self.ended = False
-
-    def put(self, picture: np.ndarray) -> None:
         with self._changed:
-            self._picture, self._jpeg = picture, None
-            self._number += 1
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        with self._changed:
-            self.ended = True
+            self._picture, self._jpeg, self._number = picture, None, self._number + 1
             self._changed.notify_all()
 
     def wait(self, seen: int) -> tuple[int, bytes | None]:
@@ -99,21 +71,26 @@ class _NewestPicture:
             self._changed.wait_for(lambda: self.ended or self._number > seen, _PATIENCE)
             if self._jpeg is None and self._picture is not None:
                 bgr = cv2.cvtColor(self._picture, cv2.COLOR_RGB2BGR)
-                self._jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-                self._jpeg = self._jpeg.tobytes()
+                self._jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
             return self._number, self._jpeg
 
+    def close(self) -> None:
+        """Ends the streams and the server."""
+        with self._changed:
+            self.ended = True
+            self._changed.notify_all()
+        self.shutdown()
+        self.server_close()
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    pictures: _NewestPicture
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: object, client_address: object) -> None:
         """Does not report a browser that left in the middle of a picture."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    server: PreviewServer
 
     def do_GET(self) -> None:
         """Answers a browser's request with the page, the stream or one picture."""
@@ -125,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/stream":
             self._stream()
         elif self.path == "/picture.jpg":
-            jpeg = self.server.pictures.wait(0)[1]
+            jpeg = self.server.wait(0)[1]
             if jpeg is None:
                 self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "no picture yet")
             else:
@@ -148,16 +125,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         self._start(f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
-        seen, pictures = 0, self.server.pictures
+        seen = 0
         # The boundary follows each picture at once, so that a browser need not wait for the next.
         boundary = f"--{_BOUNDARY}\r\n".encode()
         self.wfile.write(boundary)
-        while not pictures.ended:
-            seen, jpeg = pictures.wait(seen)
+        while not self.server.ended:
+            seen, jpeg = self.server.wait(seen)
             if jpeg is None:
                 continue
             head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg + b"\r\n" + boundary)
 
-    def log_message(self, *_) -> None:
+    def log_message(self, *_: object) -> None:
         """Does not log requests."""

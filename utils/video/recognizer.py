@@ -1,15 +1,14 @@
 """Finds, follows and names the faces of a video, frame by frame."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from utils.faces.alignment import align
 from utils.faces.detections import Detections
-from utils.faces.embeddings import unit_rows
+from utils.faces.embeddings import Embedder, unit_rows
 from utils.gallery.index import Identity
 from utils.images.placement import fit_within
 from utils.video.name_votes import TrackName
@@ -19,7 +18,6 @@ _SIDE, _MARGIN = 24, 2  # pixels; the margin may lie outside the image
 
 Detect = Callable[[np.ndarray], Detections]
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Identify = Callable[[np.ndarray], list[Identity]]
 
 _ALIKE = 0.9  # correlation; a face that looks less like it did is looked at again
 
@@ -37,7 +35,7 @@ class Recognition:
     """
 
     embed: Embed
-    identify: Identify
+    identify: Callable[[np.ndarray], list[Identity]]
     threshold: float
     every: float = 0.5
     min_face: float = 20.0
@@ -65,25 +63,15 @@ class SeenFace:
 
 
 @dataclass
-class _Memory:
-    """What is known of a track: its name, when it was recognised, and its look."""
+class _Known:
+    """What is known of a track: its name, its look when it was last new or changed, and when it was recognised."""
 
     name: TrackName
-    seconds: float
     look: np.ndarray
+    seconds: float
 
 
-class Network(Protocol):
-    """A recognition network, such as `Facenet`."""
-
-    def align(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """Returns the crop of the face with these landmarks, (5, 2)."""
-
-    def embed_crops(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns (N, D) float32 of unit length."""
-
-
-def embed_within(facenet: Network, flip: bool) -> Embed:
+def embed_within(facenet: Embedder, flip: bool) -> Embed:
     """Returns a function of an image and its landmarks (n, 5, 2): the embeddings (n, D) of its faces.
 
     Args:
@@ -136,9 +124,7 @@ class VideoRecognizer:
             memory: seconds that a face may be out of sight and keep its track.
         """
         self._detect, self._recognition, self._every = detect, recognition, detect_every
-        self._tracker = Tracker(memory=memory)
-        self._known: dict[int, _Memory] = {}  # by track
-        self._frames = 0
+        self._tracker, self._frames = Tracker(memory), 0
 
     @property
     def names_faces(self) -> bool:
@@ -159,8 +145,7 @@ class VideoRecognizer:
             faces = self._detect(image)
             tracks = self._tracker.update(faces, now)
             if self._recognition:
-                self._recognize(image, faces, tracks, now)
-            self._forget()
+                self._recognize(self._recognition, image, faces, tracks, now)
         else:
             self._tracker.move(now)
         self._frames += 1
@@ -169,58 +154,51 @@ class VideoRecognizer:
         return [self._seen(track) for track in sorted(shown, key=lambda t: t.id)]
 
     def _seen(self, track: Track) -> SeenFace:
-        known = self._known.get(track.id)
-        name, distance = (known.name.name, known.name.distance) if known else (None, float("inf"))
+        name, distance = (track.known.name.name, track.known.name.distance) if track.known else (None, float("inf"))
         return SeenFace(track.id, name, distance, track.box, track.landmarks, track.score)
 
-    def _recognize(self, image: np.ndarray, faces: Detections, tracks: list[Track], now: float) -> None:
+    def _recognize(
+        self, how: Recognition, image: np.ndarray, faces: Detections, tracks: list[Track], now: float
+    ) -> None:
         """Recognises the faces whose turn it is, all in one batch."""
-        usable = [i for i in range(len(faces)) if self._usable(faces, i, image)]
+        usable = [i for i in range(len(faces)) if _is_usable(faces, i, image, how.min_face)]
         looks = {i: appearance(image, faces.landmarks[i]) for i in usable}
-        turn = [i for i in usable if self._due(tracks[i], looks[i], now)]
+        turn = [i for i in usable if _is_due(tracks[i].known, looks[i], now - how.every)]
         if not turn:
             return
-        embeddings = self._recognition.embed(image, faces.landmarks[turn])
         voting = []
-        for i, embedding in zip(turn, embeddings, strict=True):
-            name, changed = self._name_of(tracks[i]), self._changed(tracks[i], looks[i])
-            if not name.see(embedding, changed) and name.is_another:
+        for i, embedding in zip(turn, how.embed(image, faces.landmarks[turn]), strict=True):
+            known, changed = tracks[i].known, _has_changed(tracks[i].known, looks[i])
+            if known and not known.name.see(embedding, changed) and known.name.is_another:
                 self._tracker.renumber(tracks[i])
-                name, changed = self._name_of(tracks[i]), True
-                name.see(embedding)
-            look = looks[i] if changed else self._known[tracks[i].id].look
-            self._known[tracks[i].id] = _Memory(name, now, look)
-            voting += [name] if not name.strange else []
+                known, changed = None, True
+            if known is None:
+                known = tracks[i].known = _Known(TrackName(how.threshold), looks[i], now)
+                known.name.see(embedding)
+            known.look, known.seconds = looks[i] if changed else known.look, now
+            if not known.name.strange:
+                voting.append(known.name)
         if voting:
             means = np.stack([name.embedding for name in voting])
-            for name, identity in zip(voting, self._recognition.identify(means), strict=True):
+            for name, identity in zip(voting, how.identify(means), strict=True):
                 name.vote(identity)
 
-    def _name_of(self, track: Track) -> TrackName:
-        known = self._known.get(track.id)
-        return known.name if known else TrackName(self._recognition.threshold)
 
-    def _due(self, track: Track, look: np.ndarray, now: float) -> bool:
-        known = self._known.get(track.id)
-        if known is None or known.name.open or now - known.seconds >= self._recognition.every:
-            return True
-        return self._changed(track, look)
+def _has_changed(known: _Known | None, look: np.ndarray) -> bool:
+    """Returns whether a face looks otherwise than when it was last new or changed."""
+    return known is None or float(look @ known.look) < _ALIKE
 
-    def _changed(self, track: Track, look: np.ndarray) -> bool:
-        """Whether a face looks otherwise than when it was last new or changed."""
-        known = self._known.get(track.id)
-        return known is None or float(look @ known.look) < _ALIKE
 
-    def _usable(self, faces: Detections, index: int, image: np.ndarray) -> bool:
-        """Whether a face is large enough, and no landmark of it outside the image."""
-        box, points = faces.boxes[index], faces.landmarks[index]
-        inside = (points >= 0).all() and (points <= (image.shape[1], image.shape[0])).all()
-        return bool(inside) and min(box[2:] - box[:2]) >= self._recognition.min_face
+def _is_due(known: _Known | None, look: np.ndarray, last: float) -> bool:
+    """Returns whether it is a face's turn: new, changed, of open name, or not recognised since the second `last`."""
+    return known is None or known.name.open or known.seconds <= last or _has_changed(known, look)
 
-    def _forget(self) -> None:
-        """Drops what is known of tracks that are gone."""
-        alive = {track.id for track in self._tracker.tracks}
-        self._known = {number: known for number, known in self._known.items() if number in alive}
+
+def _is_usable(faces: Detections, index: int, image: np.ndarray, min_face: float) -> bool:
+    """Returns whether a face is large enough, and no landmark of it outside the image."""
+    box, points = faces.boxes[index], faces.landmarks[index]
+    inside = (points >= 0).all() and (points <= (image.shape[1], image.shape[0])).all()
+    return bool(inside) and min(box[2:] - box[:2]) >= min_face
 
 
 def appearance(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

@@ -5,13 +5,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from utils.files.atomic_file import replacing
 from utils.gallery.index import UNKNOWN
 from utils.video.recognizer import SeenFace
-
-COLUMNS = ("track", "name", "first", "last", "frames", "distance", "clock")
 
 
 @dataclass
@@ -39,6 +36,9 @@ class Sightings:
     """Counts the faces of all frames, in one row per track and name.
 
     Frames before a track's name was settled count for that name.
+
+    Attributes:
+        rows: the rows, in the order in which they were first seen.
     """
 
     def __init__(self, start: datetime | None = None):
@@ -48,7 +48,7 @@ class Sightings:
             start: local time of second 0, of a live picture; None for a file.
         """
         self._start = start
-        self._rows: list[Sighting] = []
+        self.rows: list[Sighting] = []
         self._current: dict[int, Sighting] = {}  # by track
 
     def add(self, faces: Iterable[SeenFace], seconds: float) -> None:
@@ -60,14 +60,9 @@ class Sightings:
             if row is None or row.name != face.name:
                 row = Sighting(face.track, face.name, seconds, seconds)
                 self._current[face.track] = row
-                self._rows.append(row)
+                self.rows.append(row)
             row.last, row.frames = seconds, row.frames + 1
             row.distance = min(row.distance, face.distance)
-
-    @property
-    def rows(self) -> list[Sighting]:
-        """The rows, in the order in which they were first seen."""
-        return list(self._rows)
 
     def write(self, path: str | os.PathLike, named: bool = True) -> None:
         """Writes a CSV: track, name, first and last (seconds), frames, distance, clock.
@@ -78,11 +73,10 @@ class Sightings:
             path: of the CSV; it appears whole or not at all.
             named: whether faces were recognised; else the names stay empty.
         """
-        with replacing(Path(path)) as temporary:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(COLUMNS)
-                writer.writerows(self._cells(row, named) for row in self._rows)
+        with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("track", "name", "first", "last", "frames", "distance", "clock"))
+            writer.writerows(self._cells(row, named) for row in self.rows)
 
     def _cells(self, row: Sighting, named: bool) -> tuple:
         distance = "" if row.distance == float("inf") else f"{row.distance:.5f}"

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 
 _USUAL_FPS = 25.0  # of a source that does not say
 _MOST_FPS = 240.0  # a higher value is not a frame rate
+_RETRY = 1.0  # seconds between attempts to get a live source back
 _TIMEOUT = 10_000  # milliseconds that a stream may be silent
 _MOMENT = 0.1  # seconds after which a live source yields None if there is no new frame
 
@@ -38,11 +40,7 @@ class Frame(NamedTuple):
 
 
 def open_source(
-    source: str,
-    step: int = 1,
-    camera_size: tuple[int, int] | None = None,
-    retry: float = 1.0,
-    say: Callable[[str], None] = print,
+    source: str, step: int = 1, camera_size: tuple[int, int] | None = None, say: Callable[[str], None] = print
 ) -> "VideoFile | LiveVideo":
     """Opens a video.
 
@@ -50,7 +48,6 @@ def open_source(
         source: number of a camera, path of a file or device, or address (rtsp://, http://, ...).
         step: of a file, every which frame is taken.
         camera_size: (width, height) that a camera is asked for; it may choose another.
-        retry: seconds between attempts to get a live source back.
         say: told when a live source is lost and when it is back.
 
     Raises:
@@ -59,27 +56,22 @@ def open_source(
         ValueError: camera_size is not a pair of positive numbers.
     """
     if camera_size is not None and (np.shape(camera_size) != (2,) or min(camera_size) < 1):
-        example = "width, height expected, such as 1280,720"
-        raise ValueError(f"camera_size {camera_size!r}: {example}")
-    source = str(source)
-    name = public_name(source)
-    is_address = "://" in source
+        raise ValueError(f"camera_size {camera_size!r}: width, height expected, such as 1280,720")
+    name, is_address = public_name(source), "://" in source
     is_camera = source.isdecimal() or (not is_address and Path(source).is_char_device())
     if not (is_camera or is_address) and not Path(source).exists():
         raise FileNotFoundError(2, "no such video file, camera number or address", source)
 
-    def connect() -> cv2.VideoCapture | None:
-        return _connect(source, is_camera, is_address, camera_size)
-
+    connect = partial(_connect, source, camera_size if is_camera else None)
     capture = connect()
+    if capture is None and is_camera:
+        raise VideoError(f"{name}: no such camera, or another program uses it")
     if capture is None:
-        raise VideoError(f"{name}: {_reason(is_camera, is_address)}")
+        reason = "nothing to be seen at this address" if is_address else "not a video that can be read"
+        raise VideoError(f"{name}: {reason}")
     if not is_camera and (Path(source).is_file() or _frame_count(capture)):
         return VideoFile(capture, name, step)
-    video = LiveVideo(name, connect, retry, say)
-    if not video.begin(capture):
-        raise VideoError(f"{name}: it can be opened, but sends no picture")
-    return video
+    return LiveVideo(capture, name, connect, say)
 
 
 def public_name(source: str) -> str:
@@ -90,22 +82,13 @@ def public_name(source: str) -> str:
     return re.sub(r"(?i)((?:password|passwd|pwd|token)=)[^&/]*", r"\1***", source)
 
 
-def _reason(is_camera: bool, is_address: bool) -> str:
-    if is_camera:
-        return "no such camera, or another program uses it"
-    return "nothing to be seen at this address" if is_address else "not a video that can be read"
-
-
-def _connect(
-    source: str, is_camera: bool, is_address: bool, camera_size: tuple[int, int] | None
-) -> cv2.VideoCapture | None:
+def _connect(source: str, camera_size: tuple[int, int] | None) -> cv2.VideoCapture | None:
     """Returns an open capture, or None if the source cannot be opened."""
     before = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        if is_address:
-            timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC]
-            options = [item for key in timeouts for item in (key, _TIMEOUT)]
+        if "://" in source:
+            options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _TIMEOUT]
             capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, options)
         else:
             capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
@@ -113,7 +96,7 @@ def _connect(
         return None
     finally:
         cv2.utils.logging.setLogLevel(before)
-    if is_camera and camera_size:
+    if camera_size:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, camera_size[0])
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, camera_size[1])
     if capture.isOpened():
@@ -161,14 +144,14 @@ class VideoFile:
         Raises:
             VideoError: not even one frame can be read.
         """
-        first = seconds = None
+        first, seconds = None, 0.0
         while not self._stopped:
             read, image = self._capture.read()
             if not read:
                 break
             shown = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             if first is None:
-                first, seconds = shown, 0.0
+                first = shown
             else:  # phones vary their rate, so the file's own times count, where it has them
                 rises = shown - first > seconds
                 seconds = shown - first if rises else seconds + 1 / self.fps
@@ -207,25 +190,26 @@ class LiveVideo:
     count = None
 
     def __init__(
-        self, name: str, connect: Callable[[], cv2.VideoCapture | None], retry: float, say: Callable[[str], None]
+        self,
+        capture: cv2.VideoCapture,
+        name: str,
+        connect: Callable[[], cv2.VideoCapture | None],
+        say: Callable[[str], None],
     ):
-        """Prepares the thread, which `begin` starts; `connect` opens the source again if it is lost."""
-        self.name, self.fps, self.dropped = name, _USUAL_FPS, 0
-        self.start, self._zero = datetime.now(), time.monotonic()
-        self._connect, self._retry, self._say = connect, retry, say
-        self._newest: Frame | None = None
-        self._changed = threading.Condition()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._capture: cv2.VideoCapture | None = None  # from `begin` on the thread's alone
+        """Starts to read an open capture, which `connect` opens again if it is lost.
 
-    def begin(self, capture: cv2.VideoCapture) -> bool:
-        """Starts to read an open capture; returns False, and closes it, if it has no picture."""
-        self.fps = _fps(capture)
+        Raises:
+            VideoError: there is no picture.
+        """
+        self.name, self.fps, self.dropped = name, _fps(capture), 0
+        self.start, self._zero = datetime.now(), time.monotonic()
+        self._connect, self._say = connect, say
+        self._newest: Frame | None = None
+        self._changed, self._stopped = threading.Condition(), threading.Event()
         if not self._take(capture):
-            return False
+            raise VideoError(f"{name}: it can be opened, but sends no picture")
+        self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        return True
 
     def __iter__(self) -> Iterator[Frame | None]:
         """Yields each frame at most once, and None when a tenth of a second brought no new one."""
@@ -258,7 +242,7 @@ class LiveVideo:
             capture.release()
             return False
         self._keep(image)
-        self._capture = capture
+        self._capture = capture  # the thread's alone, once that runs
         return True
 
     def _read(self) -> None:
@@ -282,7 +266,7 @@ class LiveVideo:
 
     def _reconnect(self) -> None:
         """Tries until there is a picture again, or `stop` is called."""
-        while not self._stopped.wait(self._retry):
+        while not self._stopped.wait(_RETRY):
             capture = self._connect()
             if capture is not None and self._take(capture):
                 self._say(f"{self.name}: the picture is back")

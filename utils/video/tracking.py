@@ -1,6 +1,7 @@
 """Follows faces from frame to frame of a video."""
 
 from itertools import count
+from typing import Any
 
 import lap
 import numpy as np
@@ -11,6 +12,7 @@ from utils.faces.detections import Detections
 # Gains of the alpha-beta filter: the share of a detection's error that corrects place and speed.
 _PLACE_GAIN, _SPEED_GAIN = 0.8, 0.4
 _FURTHEST = 0.3  # seconds that a face is moved ahead without being seen
+_LEAST_IOU = 0.25  # of a face and the track that it continues
 _SMALLEST = 1e-3  # pixels; a box that shrinks between detections keeps at least this size
 
 
@@ -25,7 +27,10 @@ class Track:
         hits: number of detections that saw it.
         missed: number of detections since then that did not see it.
         seen: seconds of the video when it was last detected.
+        known: what the recogniser knows of the face; None before it was recognised.
     """
+
+    known: Any = None
 
     def __init__(self, number: int, box: np.ndarray, points: np.ndarray, score: float, now: float):
         """Starts at rest, where a face was detected."""
@@ -72,16 +77,14 @@ class Tracker:
     (Hungarian method on IoU, as in SORT, Bewley et al. 2016).
     """
 
-    def __init__(self, least_iou: float = 0.25, memory: float = 1.0):
+    def __init__(self, memory: float = 1.0):
         """Starts without a track.
 
         Args:
-            least_iou: least overlap, 0 to 1, of a face with the track that it continues.
             memory: seconds that a face may be out of sight and still be the same track.
         """
         self.tracks: list[Track] = []
-        self._least_iou, self._memory = least_iou, memory
-        self._numbers = count(1)
+        self._memory, self._numbers = memory, count(1)
 
     def update(self, faces: Detections, now: float) -> list[Track]:
         """Takes in the faces of a frame.
@@ -97,18 +100,17 @@ class Tracker:
         # stays, even if that detection was long ago (`detect_every`).
         self.tracks = [t for t in self.tracks if not t.missed or now - t.seen <= self._memory]
         self.move(now)
-        chosen: list[Track | None] = [None] * len(faces)
-        for face, track in self._pairs(faces):
-            chosen[face] = self.tracks[track]
-        found = {id(track) for track in chosen}
+        continued = self._continued(faces)
         for track in self.tracks:
-            track.missed += id(track) not in found
-        for i, (box, points, score) in enumerate(zip(faces.boxes, faces.landmarks, faces.scores, strict=True)):
-            if chosen[i] is None:
-                chosen[i] = Track(next(self._numbers), box, points, score, now)
-                self.tracks.append(chosen[i])
+            track.missed += 1  # `correct` sets it to 0.
+        chosen = []
+        for i, seen in enumerate(zip(faces.boxes, faces.landmarks, faces.scores, strict=True)):
+            track = continued.get(i) or Track(next(self._numbers), *seen, now)
+            if i in continued:
+                track.correct(*seen, now)
             else:
-                chosen[i].correct(box, points, score, now)
+                self.tracks.append(track)
+            chosen.append(track)
         return chosen
 
     def move(self, now: float) -> None:
@@ -120,12 +122,12 @@ class Tracker:
         """Gives a track a new number, as somebody else is seen there now."""
         track.id = next(self._numbers)
 
-    def _pairs(self, faces: Detections) -> list[tuple[int, int]]:
-        """Returns for each face that continues a track the indices of both."""
+    def _continued(self, faces: Detections) -> dict[int, Track]:
+        """Returns, by the number of the face, the track of each face that continues one."""
         if not len(faces) or not self.tracks:
-            return []
+            return {}
         overlaps = iou(faces.boxes, np.stack([track.box for track in self.tracks]))
         # An overlap below the limit must not count, or it could break up a better pair.
-        worth = np.where(overlaps >= self._least_iou, overlaps, 0)
+        worth = np.where(overlaps >= _LEAST_IOU, overlaps, 0)
         _, columns, _ = lap.lapjv(1 - worth, extend_cost=True)  # of each face; -1 where faces outnumber tracks
-        return [(r, int(c)) for r, c in enumerate(columns) if c >= 0 and worth[r, c] > 0]
+        return {face: self.tracks[i] for face, i in enumerate(columns) if i >= 0 and worth[face, i] > 0}

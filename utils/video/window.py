@@ -13,9 +13,9 @@ _NO_KEY = 255  # what waitKey's -1 becomes
 
 def why_no_window() -> str | None:
     """Returns why no window can be opened, or None if one can."""
-    if sys.platform not in ("win32", "darwin"):
-        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            return "there is no display"
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if sys.platform not in ("win32", "darwin") and not has_display:
+        return "there is no display"
     if not cv2.currentUIFramework():
         return (
             "this OpenCV is the headless one (for windows: pip uninstall opencv-python-headless, "

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,17 +12,12 @@ from utils.files.atomic_file import replacing
 from utils.images.placement import letterbox
 
 # Codecs that OpenCV's own wheels can write, best first.
-_CODECS = {
-    ".mp4": ("mp4v", "avc1"),
-    ".m4v": ("mp4v", "avc1"),
-    ".mov": ("mp4v", "avc1"),
-    ".mkv": ("mp4v", "MJPG"),
-    ".avi": ("MJPG", "XVID"),
-}
+_CODECS = dict.fromkeys((".mp4", ".m4v", ".mov"), ("mp4v", "avc1"))
+_CODECS |= {".mkv": ("mp4v", "MJPG"), ".avi": ("MJPG", "XVID")}
 _LONGEST_STILL = 2.0  # seconds that a picture stays when none follows
 
 
-class VideoWriter:
+class VideoWriter(contextlib.AbstractContextManager):
     """Writes pictures at the times they were seen.
 
     Pictures are repeated or left out so that the file plays in real time. Where none came for long,
@@ -52,9 +47,8 @@ class VideoWriter:
         if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
             raise OSError(f"{path}: cannot be written")
         self._files = contextlib.ExitStack()
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self._start = 0.0  # second of the source at which the file starts
+        self._writer: Any = None  # an OpenCV writer, from the first picture on
+        self._size, self._start = (0, 0), 0.0  # of the pictures; second of the source at which the file starts
 
     def write(self, picture: np.ndarray, seconds: float) -> None:
         """Adds a picture.
@@ -85,16 +79,12 @@ class VideoWriter:
 
     def close(self) -> None:
         """Finishes the file; without a picture there is no file."""
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
         self._files.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         """Finishes the file; after an error, too, what was written can be played."""
         self.close()
 
@@ -104,8 +94,7 @@ class VideoWriter:
         with contextlib.ExitStack() as files:
             temporary = files.enter_context(replacing(self.path))
             for codec in _CODECS[self.path.suffix.lower()]:
-                fourcc = cv2.VideoWriter_fourcc(*codec)
-                writer = cv2.VideoWriter(str(temporary), fourcc, self.fps, self._size[::-1])
+                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*codec), self.fps, self._size[::-1])
                 if writer.isOpened():
                     self._writer, self._files = writer, files.pop_all()
                     return

@@ -22,7 +22,7 @@ def preview():
 
 
 def get(preview, path, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", preview._server.server_port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", preview.server_port, timeout=5)
     connection.request("GET", path, headers=headers)
     return connection.getresponse()
 
@@ -105,7 +105,7 @@ def test_other_sites_must_not_embed_it(preview):
 
 
 def test_ports_that_cannot_be(preview):
-    port = preview._server.server_port
+    port = preview.server_port
     with pytest.raises(OSError, match=f"preview_port {port}: .*choose another"):
         PreviewServer(port)
     for bad in (-1, 70000, "http", 1.5):

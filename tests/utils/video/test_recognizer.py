@@ -124,7 +124,7 @@ def test_nothing_is_kept_of_tracks_that_are_gone():
     world.run(2)
     world.seen = faces()
     world.run(6, start=0.08)
-    assert not world.recognizer._known
+    assert not world.recognizer._tracker.tracks
 
 
 def test_detect_within_scales_there_and_back():

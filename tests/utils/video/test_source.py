@@ -185,10 +185,11 @@ def test_a_slow_reader_gets_the_newest_frame_of_a_stream():
         server.close()
 
 
-def test_a_stream_that_breaks_is_taken_up_again():
+def test_a_stream_that_breaks_is_taken_up_again(monkeypatch):
+    monkeypatch.setattr("utils.video.source._RETRY", 0.1)
     said = []
     server = StreamServer()
-    video = open_source(server.address, retry=0.1, say=said.append)
+    video = open_source(server.address, say=said.append)
     take(video, 2)
     server.close()
     wait_until(lambda: said)
@@ -204,9 +205,10 @@ def test_a_stream_that_breaks_is_taken_up_again():
         server.close()
 
 
-def test_a_stream_that_is_gone_can_be_stopped():
+def test_a_stream_that_is_gone_can_be_stopped(monkeypatch):
+    monkeypatch.setattr("utils.video.source._RETRY", 60)
     server = StreamServer()
-    video = open_source(server.address, retry=60, say=lambda line: None)
+    video = open_source(server.address, say=lambda line: None)
     take(video, 1)
     server.close()
     threading.Timer(0.3, video.stop).start()

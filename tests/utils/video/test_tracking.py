@@ -49,7 +49,7 @@ def test_a_face_that_each_detection_sees_is_one_however_rare_they_are(memory):
 @pytest.mark.parametrize("step, same", [(20, True), (30, False)])
 def test_least_overlap(step, same):
     # Squares of side 40, moved by 20: IoU 20 / 60; by 30: 10 / 70.
-    tracker = Tracker(least_iou=0.25)
+    tracker = Tracker()
     tracker.update(faces(0), 0.0)
     assert (numbers(tracker.update(faces(step), 0.04)) == [1]) is same
 
