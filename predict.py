@@ -4,9 +4,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import facenet
 from utils.engine.devices import device_name
 from utils.engine.stopwatch import speeds
-from utils.pictures import prompt
+from utils.gallery import grouping, photo_naming
+from utils.images.image_files import read_image
+from utils.pictures import boxed_photos, comparison, prompt
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
 
@@ -83,120 +86,87 @@ _PAIR, _GROUP = ["img/1_001.jpg", "img/1_002.jpg"], ["img/group.jpg"]  # photos 
 
 
 def main():
-    """Runs the mode of the settings."""
+    """Prints what the mode of the settings yields, line by line."""
     tasks = [verify, detect, dir_predict, encode, recognize, classify_train, classify, cluster]
     modes = {task.__name__: task for task in [*tasks, fps, summary, export]}
-    settings = from_command_line(
-        _defaults,
-        __file__,
-        __doc__,
-        positional=("images", "photos, or the folder", "*"),
-        choices={"mode": tuple(modes), **_choices},
-        ranges=_ranges,
-    )
+    positional, choices = ("images", "photos, or the folder", "*"), {"mode": tuple(modes), **_choices}
+    settings = from_command_line(_defaults, __file__, __doc__, positional=positional, choices=choices, ranges=_ranges)
     if settings["dir_origin_path"] == _defaults["dir_origin_path"]:
         settings["dir_origin_path"] = str(prompt.sample(_defaults["dir_origin_path"]))
     shown = {key: value for key, value in settings.items() if value is not None}
     print(describe(shown, f"predict.py on {device_name()}", _defaults))
-    modes[settings["mode"]](settings)
+    for line in modes[settings["mode"]](settings):
+        print(line, flush=True)
 
 
 def verify(settings):
     """Tells whether two photos show the same person, with a picture of both."""
-    from facenet import build_facenet
-    from utils.pictures import comparison
-
-    facenet = build_facenet(settings)
-    say(comparison.verify(facenet, photos(settings, _PAIR), save_to(settings)))
+    network = facenet.build_facenet(settings)
+    return comparison.verify(network, photos(settings, _PAIR), save_to(settings))
 
 
 def detect(settings):
     """Boxes every face of each photo."""
-    from facenet import build_detector
-    from utils.pictures.boxed_photos import box_photos
-
-    detector = build_detector(settings)
+    detector = facenet.build_detector(settings)
     paths = (path for (path,) in photos(settings, _GROUP))
-    say(box_photos(detector, paths, save_to(settings)))
+    return boxed_photos.box_photos(detector, paths, save_to(settings))
 
 
 def dir_predict(settings):
     """Boxes the faces of every photo of a folder; writes the pictures and faces.csv."""
-    from facenet import build_detector
-    from utils.pictures.boxed_photos import box_folder
-
     source = folder(settings, "dir_origin_path")
     complain = partial(print, file=sys.stderr)
-    say(box_folder(build_detector(settings), source, settings["dir_save_path"], complain))
+    return boxed_photos.box_folder(facenet.build_detector(settings), source, settings["dir_save_path"], complain)
 
 
 def encode(settings):
     """Builds or updates the gallery from a folder of photos of known people."""
-    from facenet import build_facenet
-    from utils.gallery import photo_naming
-
     source = folder(settings, "gallery_dir")
-    say(photo_naming.encode(build_facenet(settings), source, settings))
+    return photo_naming.encode(facenet.build_facenet(settings), source, settings)
 
 
 def recognize(settings):
     """Names every face of photos by the gallery."""
-    from facenet import build_facenet
-    from utils.gallery import photo_naming
-
     paths, save = photos_to_name(settings)
-    say(photo_naming.recognize(build_facenet(settings), paths, settings, save))
+    return photo_naming.recognize(facenet.build_facenet(settings), paths, settings, save)
 
 
 def classify_train(settings):
     """Trains the SVM on the gallery."""
-    from utils.gallery import photo_naming
-
-    say(photo_naming.classify_train(settings))
+    return photo_naming.classify_train(settings)
 
 
 def classify(settings):
     """Names every face of photos by the SVM."""
-    from facenet import build_facenet
-    from utils.gallery import photo_naming
-
     paths, save = photos_to_name(settings)
-    say(photo_naming.classify(build_facenet(settings), paths, settings, save))
+    return photo_naming.classify(facenet.build_facenet(settings), paths, settings, save)
 
 
 def cluster(settings):
     """Groups the faces of a folder by person."""
-    from facenet import build_facenet
-    from utils.gallery import grouping
-
     paths = settings["images"] or [settings["dir_origin_path"]]
-    say(grouping.group(build_facenet(settings), paths, settings))
+    return grouping.group(facenet.build_facenet(settings), paths, settings)
 
 
 def fps(settings):
     """Times detection of one photo and recognition of one crop."""
-    from facenet import build_detector, build_facenet
-    from utils.images.image_files import read_image
-
-    detector = build_detector(settings)
+    detector = facenet.build_detector(settings)
     (path,) = next(photos(settings, _GROUP, repeat=False))
     image = read_image(path)
-    facenet = build_facenet({**settings, "detector": None})
-    crop = facenet.face_crops(image)
+    network = facenet.build_facenet({**settings, "detector": None})
+    crop = network.face_crops(image)
     calls = {
         f"{settings['detector']} on {path}": lambda: detector.detect(image),
-        f"{facenet.backbone} on one crop": lambda: facenet.embed_crops(crop),
+        f"{network.backbone} on one crop": lambda: network.embed_crops(crop),
     }
-    say(speeds(calls, settings["test_interval"]))
+    return speeds(calls, settings["test_interval"])
 
 
 def summary(settings):
-    """Prints layers, parameters and FLOPs of the recognition network and the detector."""
-    from utils.export.summary import networks, print_summary
+    """Lists layers, parameters and FLOPs of the recognition network and the detector."""
+    from utils.export.summary import networks, text
 
-    keys = ("backbone", "detector_backbone", "detector_input_shape")
-    for network in networks(*(settings[key] for key in keys)):
-        print_summary(network)
+    return map(text, networks(*(settings[key] for key in ("backbone", "detector_backbone", "detector_input_shape"))))
 
 
 def export(settings):
@@ -207,31 +177,14 @@ def export(settings):
     check_format(settings["format"], precision)
     from utils.export import export
     from utils.export.summary import input_size
-    from utils.images.image_files import read_image
 
-    paths = settings["images"] or map(prompt.sample, [*_PAIR, *_GROUP])
-    checked_with = [read_image(path) for path in paths]
-    size = input_size(settings["detector_input_shape"])
-    for subject in export.subjects(*networks_to_export(settings), checked_with, size):
-        say(export.export(subject, settings["export_dir"], settings["format"], precision))
-
-
-def networks_to_export(settings):
-    """Returns a Facenet, and a Retinaface or the folder of MTCNN's weights; None for what is not asked for."""
-    from facenet import build_detector, build_facenet
-    from utils.detection.mtcnn import Mtcnn
-    from utils.weights.location import locate
-
+    network, size = settings["network"], input_size(settings["detector_input_shape"])
     plain = {**settings, "engine": "keras", "precision": None, "detector_precision": None}
-    facenet = detector = None
-    if settings["network"] != "detector":
-        facenet = build_facenet({**plain, "detector": None})
-    if settings["network"] != "recognizer" and settings["detector"] == "mtcnn":
-        default = Mtcnn._defaults["model_path"]
-        detector = locate(settings["detector_model_path"] or default, default)
-    elif settings["network"] != "recognizer" and settings["detector"] is not None:
-        detector = build_detector(plain)
-    return facenet, detector
+    recognizer = facenet.build_facenet({**plain, "detector": None}) if network != "detector" else None
+    detector = facenet.build_detector(plain) if network != "recognizer" and settings["detector"] else None
+    paths = settings["images"] or map(prompt.sample, [*_PAIR, *_GROUP])
+    for subject in export.subjects(recognizer, detector, list(map(read_image, paths)), size):
+        yield from export.export(subject, settings["export_dir"], settings["format"], precision)
 
 
 def photos(settings, samples, repeat=True):
@@ -247,8 +200,7 @@ def folder(settings, key):
 
 def photos_to_name(settings):
     """Returns photos and folders, and a function of a picture and its name that saves it."""
-    paths = [Path(path) for path in settings["images"]]
-    paths = paths or next(photos(settings, _GROUP, repeat=False))
+    paths = [Path(path) for path in settings["images"]] or next(photos(settings, _GROUP, repeat=False))
     one = len(paths) == 1 and not paths[0].is_dir()
     return paths, save_to({**settings, "show": settings["show"] and one})
 
@@ -256,12 +208,6 @@ def photos_to_name(settings):
 def save_to(settings):
     """Returns a function of a picture and its name that saves and shows it."""
     return partial(prompt.finish, folder=settings["dir_save_path"], show=settings["show"])
-
-
-def say(lines):
-    """Prints each line as soon as it is there."""
-    for line in lines:
-        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,18 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from tqdm import tqdm
+
+import facenet
 from utils.engine.devices import device_name
+from utils.engine.stopwatch import FrameRate
+from utils.gallery.photo_naming import chosen_threshold, filled_gallery, summary
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
+from utils.video.outputs import can_show, draw, open_outputs, stopped_by_signals
+from utils.video.recognizer import Recognition, VideoRecognizer, detect_within, embed_within
+from utils.video.sightings import Sightings
+from utils.video.source import open_source, public_name
 
 _defaults = {
     "source": "0",  # number of a camera, a video file, or an address (rtsp://, http://)
@@ -72,17 +81,8 @@ _SAVE_EVERY = 30.0  # seconds of a live picture after which the table is written
 
 def main():
     """Opens the source, the networks and the outputs, then goes from frame to frame."""
-    settings = from_command_line(
-        _defaults,
-        __file__,
-        __doc__,
-        positional=("source", "camera, file or address", "?"),
-        choices=_choices,
-        ranges=_ranges,
-    )
-    from utils.video.outputs import can_show, open_outputs, stopped_by_signals
-    from utils.video.source import open_source, public_name
-
+    positional = ("source", "camera, file or address", "?")
+    settings = from_command_line(_defaults, __file__, __doc__, positional=positional, choices=_choices, ranges=_ranges)
     sees = settings["show"] and can_show(settings)
     source, size = str(settings["source"]), settings["camera_size"]
     with contextlib.ExitStack() as stack:
@@ -104,16 +104,11 @@ def main():
 
 def complain(line):
     """Prints a line on stderr, above a progress bar."""
-    from tqdm import tqdm
-
     tqdm.write(f"{Path(__file__).name}: {line}", file=sys.stderr)
 
 
 def build_recognizer(settings):
     """Returns what finds, follows and, where there is a gallery, names the faces."""
-    from facenet import build_detector, build_facenet
-    from utils.video.recognizer import VideoRecognizer, detect_within
-
     chosen = dict(settings)
     if settings["detector"] == "retinaface":
         # Frames are made smaller once, before the detector, which then takes them as they are.
@@ -124,48 +119,32 @@ def build_recognizer(settings):
             raise FileNotFoundError(2, "no such gallery; make it by predict.py --mode encode", path)
         print(f"{path}: no gallery, so faces get no names (predict.py --mode encode makes it)")
         path = None
-    if path is None:
-        detector, recognition = build_detector(chosen), None
-    else:
-        detector = build_facenet(chosen)
-        recognition = build_recognition(detector, settings)
-    return VideoRecognizer(
-        detect_within(detector.detect_batch, settings["max_side"]),
-        recognition,
-        settings["detect_every"],
-        settings["track_memory"],
-    )
+    network = facenet.build_detector(chosen) if path is None else facenet.build_facenet(chosen)
+    detect = detect_within(network.detect_batch, settings["max_side"])
+    recognition = None if path is None else build_recognition(network, settings)
+    return VideoRecognizer(detect, recognition, settings["detect_every"], settings["track_memory"])
 
 
-def build_recognition(facenet, settings):
+def build_recognition(network, settings):
     """Returns how faces get names of the gallery, and prints who is known at which threshold."""
-    from utils.gallery.photo_naming import chosen_threshold, filled_gallery, summary
-    from utils.video.recognizer import Recognition, embed_within
-
-    gallery = filled_gallery(settings["gallery_path"], facenet.identity)
-    threshold, notes = chosen_threshold(gallery, facenet.threshold, settings)
+    gallery = filled_gallery(settings["gallery_path"], network.identity)
+    threshold, notes = chosen_threshold(gallery, network.threshold, settings)
     print(summary(gallery), *notes, sep="\n")
-    return Recognition(
-        embed_within(facenet, settings["flip"]),
-        partial(gallery.identify, threshold=threshold, scoring=settings["scoring"]),
-        threshold,
-        settings["recognize_every"],
-        settings["min_face"],
-    )
+    embed = embed_within(network, settings["flip"])
+    identify = partial(gallery.identify, threshold=threshold, scoring=settings["scoring"])
+    return Recognition(embed, identify, threshold, settings["recognize_every"], settings["min_face"])
 
 
 def watch(video, recognizer, outputs, settings):
     """Goes through the frames until the video, the user or max_seconds ends them."""
-    from tqdm import tqdm
-
-    from utils.engine.stopwatch import FrameRate
-    from utils.video.outputs import draw
-    from utils.video.sightings import Sightings
-
     if video.live:
         video.restart()  # What it showed while the networks were built is over.
     sightings, rate, saved = Sightings(video.start), FrameRate(), 0.0
-    save = partial(save_table, sightings, settings, recognizer.names_faces)
+
+    def save():
+        if settings["csv_path"] is not None:
+            sightings.write(settings["csv_path"], recognizer.names_faces)
+
     save()  # If it cannot be written, the user should know now, not at the end.
     last = float("inf") if settings["max_seconds"] is None else settings["max_seconds"]
     bar = tqdm(video, total=video.count, unit="frame", disable=True if video.live else None)
@@ -192,12 +171,6 @@ def watch(video, recognizer, outputs, settings):
     finally:
         save()
     report(video, outputs, sightings, rate, settings)
-
-
-def save_table(sightings, settings, named):
-    """Writes the CSV, if one is wanted."""
-    if settings["csv_path"] is not None:
-        sightings.write(settings["csv_path"], named)
 
 
 def report(video, outputs, sightings, rate, settings):

@@ -41,17 +41,16 @@ def input_size(shape: Sequence | None) -> tuple[int, int] | None:
     return shape[0], shape[1]
 
 
-def print_summary(model: keras.Model) -> None:
-    """Prints the layers of a network, and how many layers, parameters and FLOPs it has.
+def text(model: keras.Model) -> str:
+    """Returns the layers of a network, and how many layers, parameters and FLOPs it has, in lines.
 
     Raises:
         ValueError: the size of a feature map is not known.
     """
-    model.summary(line_length=110)
-    print(
-        f"{model.name}: {len(model.layers)} layers, {model.count_params():,} parameters, "
-        f"{flops(model) / 1e9:.3f} GFLOPs at {model.input_shape[1]}x{model.input_shape[2]}\n"
-    )
+    lines: list[str] = []
+    model.summary(line_length=110, print_fn=lines.append)
+    counts = f"{len(model.layers)} layers, {model.count_params():,} parameters, {flops(model) / 1e9:.3f} GFLOPs"
+    return "\n".join([*lines, f"{model.name}: {counts} at {model.input_shape[1]}x{model.input_shape[2]}\n"])
 
 
 def flops(model: keras.Model) -> int:
