@@ -6,12 +6,5 @@ It may import the floors below (README.md, "Where things are") and nets/. Users 
 
 from utils import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "mtcnn_subjects": "export",
-        "open_exported": "formats",
-        "recognizer_subject": "export",
-        "retinaface_subject": "export",
-    },
-)
+_subjects = dict.fromkeys(("mtcnn_subjects", "recognizer_subject", "retinaface_subject"), "export")
+__getattr__, __dir__, __all__ = exports(__name__, {"open_exported": "formats", **_subjects})

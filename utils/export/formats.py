@@ -96,18 +96,12 @@ def _to_onnx(model: Any) -> Any:
             if not side.dim_value:
                 side.dim_param = name
     for node in network.graph.node:
-        if node.op_type == "Resize":
-            _modernise_nearest(node)
+        values = {attribute.name: attribute for attribute in node.attribute}
+        mode = values.get("coordinate_transformation_mode")
+        if mode and mode.s == b"tf_half_pixel_for_nn":
+            # ONNX has dropped this mode. Its floor(x) is round(x - 0.5), with halves rounded up, of half_pixel.
+            mode.s, values["nearest_mode"].s = b"half_pixel", b"round_prefer_ceil"
     return network
-
-
-def _modernise_nearest(node: Any) -> None:
-    """Says "nearest neighbour at half pixels" without a mode that ONNX has dropped."""
-    values = {attribute.name: attribute for attribute in node.attribute}
-    if values["coordinate_transformation_mode"].s == b"tf_half_pixel_for_nn":
-        # floor(x) there is round(x - 0.5), with halves rounded up, here.
-        values["coordinate_transformation_mode"].s = b"half_pixel"
-        values["nearest_mode"].s = b"round_prefer_ceil"
 
 
 def _save_model(model: Any, folder: Path) -> None:

@@ -6,13 +6,5 @@ It may import the floors below (README.md, "Where things are") and nets/. Users 
 
 from utils import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "box_folder": "boxed_photos",
-        "compare": "comparison",
-        "contact_sheet": "drawing",
-        "draw_detections": "drawing",
-        "side_by_side": "drawing",
-    },
-)
+_drawing = dict.fromkeys(("contact_sheet", "draw_detections", "side_by_side"), "drawing")
+__getattr__, __dir__, __all__ = exports(__name__, {"box_folder": "boxed_photos", "compare": "comparison", **_drawing})

@@ -102,7 +102,11 @@ def parse_value(text: str, default: Any, key: str = "") -> Any:
     if isinstance(default, list | tuple):
         return type(default)(_parse_items(text, default))
     if isinstance(default, int | float):
-        return _parse_number(text, type(default))
+        try:
+            return type(default)(text)
+        except ValueError:
+            what = "a whole number" if isinstance(default, int) else "a number"
+            raise ValueError(f"{text!r} is not {what}") from None
     if default is None and not key.endswith(("path", "dir", "file", "folder")):
         return _parse_untyped(text)
     return text if default is None else type(default)(text)
@@ -258,14 +262,6 @@ def _take_setting(token: str, tokens: deque[str], defaults: Settings) -> tuple[s
         return key, parse_value(text, default, key)
     except ValueError as error:
         raise ValueError(f"argument --{key}: {error}") from error
-
-
-def _parse_number(text: str, kind: type) -> int | float:
-    try:
-        return kind(text)
-    except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{text!r} is not {what}") from None
 
 
 def _parse_items(text: str, default: Sequence[Any]) -> list[Any]:

@@ -80,8 +80,7 @@ class Sightings:
 
     def _cells(self, row: Sighting, named: bool) -> tuple:
         distance = "" if row.distance == float("inf") else f"{row.distance:.5f}"
-        clock = ""
-        if self._start:
-            clock = (self._start + timedelta(seconds=row.first)).isoformat(timespec="seconds")
+        seen = self._start and self._start + timedelta(seconds=row.first)
+        clock = seen.isoformat(timespec="seconds") if seen else ""
         name = (row.name or UNKNOWN) if named else ""
         return row.track, name, f"{row.first:.3f}", f"{row.last:.3f}", row.frames, distance, clock

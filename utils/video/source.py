@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # FFmpeg writes its messages to stderr, where no handler can catch them; this module says enough.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -189,13 +189,7 @@ class LiveVideo:
     live = True
     count = None
 
-    def __init__(
-        self,
-        capture: cv2.VideoCapture,
-        name: str,
-        connect: Callable[[], cv2.VideoCapture | None],
-        say: Callable[[str], None],
-    ):
+    def __init__(self, capture: cv2.VideoCapture, name: str, connect: Callable[[], Any], say: Callable[[str], None]):
         """Starts to read an open capture, which `connect` opens again if it is lost.
 
         Raises:
@@ -236,33 +230,26 @@ class LiveVideo:
         self._thread.join(timeout=2.0)
 
     def _take(self, capture: cv2.VideoCapture) -> bool:
-        """Makes a capture the one that is read, if it has a picture."""
+        """Makes a capture the one that is read, and keeps its next picture; closes it if there is none."""
         read, image = capture.read()
         if not read:
             capture.release()
             return False
-        self._keep(image)
         self._capture = capture  # the thread's alone, once that runs
-        return True
-
-    def _read(self) -> None:
-        """Reads frames until `stop` is called."""
-        while not self._stopped.is_set():
-            read, image = self._capture.read()
-            if read:
-                self._keep(image)
-                continue
-            self._capture.release()
-            self._say(f"{self.name}: no picture any more; trying to get it back")
-            self._reconnect()
-        self._capture.release()
-
-    def _keep(self, image: np.ndarray) -> None:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         with self._changed:
             self.dropped += self._newest is not None
             self._newest = Frame(image, time.monotonic() - self._zero)
             self._changed.notify()
+        return True
+
+    def _read(self) -> None:
+        """Reads frames until `stop` is called."""
+        while not self._stopped.is_set():
+            if not self._take(self._capture):
+                self._say(f"{self.name}: no picture any more; trying to get it back")
+                self._reconnect()
+        self._capture.release()
 
     def _reconnect(self) -> None:
         """Tries until there is a picture again, or `stop` is called."""
