@@ -53,7 +53,7 @@ def print_report(settings: Mapping[str, Any], pairs: PairSet, found: Embeddings,
     faceless = names_without_face(pairs, found)
     if (found.faces >= 0).any():
         several = np.count_nonzero(found.faces > 1)
-        print(f"Images with several faces: {several}, the one nearest the centre is taken")
+        print(f"Images with several faces: {several}, the largest near the centre is taken")
         print(f"Images without a face: {len(faceless)}, their middle is taken")
         _print_some(faceless)
     print(f"Accuracy: {result.accuracy_mean:.5f}+-{result.accuracy_std:.5f}")

@@ -120,7 +120,7 @@ def mtcnn(folder: str) -> tuple[Network, Network, Network]:
             "folder, or get them with: python -m utils.weights download mtcnn"
         )
     first, second, third = (
-        _network(path, {}, _mtcnn_builder(path, name))
+        _network(path, {"mtcnn": name}, _mtcnn_builder(path, name))
         for path, name in zip(paths, ("pnet", "rnet", "onet"), strict=True)
     )
     return first, second, third

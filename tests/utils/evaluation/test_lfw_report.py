@@ -67,7 +67,7 @@ def test_what_was_left_out_or_guessed_is_printed(capsys, pairs, found, result):
     print_report(SETTINGS, pairs, found, result)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [f"Protocol: {protocol(SETTINGS, pairs)}", "Pairs skipped: 1", "  a | b: no image of a"]
-    assert lines[3] == "Images with several faces: 3, the one nearest the centre is taken"
+    assert lines[3] == "Images with several faces: 3, the largest near the centre is taken"
     assert lines[4] == "Images without a face: 7, their middle is taken"
     assert lines[5:11] == [f"  photo {i}" for i in range(5)] + ["  and 2 more, see the JSON file"]
     assert "Accuracy: 1.00000+-0.00000" in lines and "Equal error rate: 0.00000" in lines
