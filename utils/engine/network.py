@@ -1,7 +1,7 @@
 """Where a network comes from: its compiled form if that is at hand, else its builder."""
 
 import json
-import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,8 +15,6 @@ from utils.files.digests import digest
 
 if TYPE_CHECKING:
     import keras
-
-_log = logging.getLogger(__name__)
 
 
 class Built(NamedTuple):
@@ -113,7 +111,7 @@ class Network:
         shape = model.inputs[0].shape
         import ai_edge_litert.interpreter  # noqa: F401  Fail before the conversion, not after it.
 
-        _log.warning("%s: is converted for this CPU, once", self.title)
+        print(f"{self.title}: is converted for this CPU, once", file=sys.stderr)
         content = conversion.convert(model)
         conversion.check_alike(
             lambda images: conversion.keras_outputs(model, images),

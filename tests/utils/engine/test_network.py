@@ -8,7 +8,7 @@ from utils.engine import conversion, quantization
 from utils.engine.compiled import write_compiled
 from utils.engine.network import Built, Network
 
-CONVERTED = "network: is converted for this CPU, once"
+CONVERTED = "network: is converted for this CPU, once\n"
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_second_start_takes_the_cached_conversion(conversions, cache):
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", "cut", "flip"])
-def test_damaged_cache_file_is_converted_again(conversions, cache, caplog, damage):
+def test_damaged_cache_file_is_converted_again(conversions, cache, capsys, damage):
     model = network()
     litert(model)
     (path,) = cache.iterdir()
@@ -49,15 +49,15 @@ def test_damaged_cache_file_is_converted_again(conversions, cache, caplog, damag
     path.write_bytes({"flip": stored, "cut": stored[:-100]}.get(damage, damage))
     check(litert(model), model, images())
     litert(model)
-    assert len(conversions) == 2 and caplog.messages == 2 * [CONVERTED]
+    assert len(conversions) == 2 and capsys.readouterr().err == 2 * CONVERTED
 
 
-def test_without_a_writable_folder_it_lives_in_memory(monkeypatch, tmp_path, caplog):
+def test_without_a_writable_folder_it_lives_in_memory(monkeypatch, tmp_path, capsys):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("FACES_CACHE", str(tmp_path / "file"))
     model = network()
     check(litert(model), model, images())
-    assert caplog.messages == [CONVERTED]
+    assert capsys.readouterr().err == CONVERTED
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
