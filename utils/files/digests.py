@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
 from utils.files.project import PACKAGE_PREFIX, PROJECT
@@ -93,6 +92,8 @@ def _file(module: str) -> Path:
 
 
 def _version(library: str) -> str:
+    from importlib import metadata  # takes as long to import as all of this project's own modules
+
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
