@@ -7,16 +7,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-import facenet
 from utils.engine.devices import device_name
 from utils.engine.stopwatch import FrameRate
-from utils.gallery.photo_naming import chosen_threshold, filled_gallery, summary
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
-from utils.video.outputs import can_show, draw, open_outputs, stopped_by_signals
-from utils.video.recognizer import Recognition, VideoRecognizer, detect_within, embed_within
-from utils.video.sightings import Sightings
-from utils.video.source import open_source, public_name
 
 _defaults = {
     "source": "0",  # number of a camera, a video file, or an address (rtsp://, http://)
@@ -83,6 +77,9 @@ def main():
     """Opens the source, the networks and the outputs, then goes from frame to frame."""
     positional = ("source", "camera, file or address", "?")
     settings = from_command_line(_defaults, __file__, __doc__, positional=positional, choices=_choices, ranges=_ranges)
+    from utils.video.outputs import can_show, open_outputs, stopped_by_signals
+    from utils.video.source import open_source, public_name
+
     sees = settings["show"] and can_show(settings)
     source, size = str(settings["source"]), settings["camera_size"]
     with contextlib.ExitStack() as stack:
@@ -109,6 +106,9 @@ def complain(line):
 
 def build_recognizer(settings):
     """Returns what finds, follows and, where there is a gallery, names the faces."""
+    from facenet import build_detector, build_facenet
+    from utils.video.recognizer import VideoRecognizer, detect_within
+
     chosen = dict(settings)
     if settings["detector"] == "retinaface":
         # Frames are made smaller once, before the detector, which then takes them as they are.
@@ -119,7 +119,7 @@ def build_recognizer(settings):
             raise FileNotFoundError(2, "no such gallery; make it by predict.py --mode encode", path)
         print(f"{path}: no gallery, so faces get no names (predict.py --mode encode makes it)")
         path = None
-    network = facenet.build_detector(chosen) if path is None else facenet.build_facenet(chosen)
+    network = build_detector(chosen) if path is None else build_facenet(chosen)
     detect = detect_within(network.detect_batch, settings["max_side"])
     recognition = None if path is None else build_recognition(network, settings)
     return VideoRecognizer(detect, recognition, settings["detect_every"], settings["track_memory"])
@@ -127,6 +127,9 @@ def build_recognizer(settings):
 
 def build_recognition(network, settings):
     """Returns how faces get names of the gallery, and prints who is known at which threshold."""
+    from utils.gallery.photo_naming import chosen_threshold, filled_gallery, summary
+    from utils.video.recognizer import Recognition, embed_within
+
     gallery = filled_gallery(settings["gallery_path"], network.identity)
     threshold, notes = chosen_threshold(gallery, network.threshold, settings)
     print(summary(gallery), *notes, sep="\n")
@@ -137,6 +140,9 @@ def build_recognition(network, settings):
 
 def watch(video, recognizer, outputs, settings):
     """Goes through the frames until the video, the user or max_seconds ends them."""
+    from utils.video.outputs import draw
+    from utils.video.sightings import Sightings
+
     if video.live:
         video.restart()  # What it showed while the networks were built is over.
     sightings, rate, saved = Sightings(video.start), FrameRate(), 0.0
