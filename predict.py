@@ -101,8 +101,7 @@ def main():
 
 def verify(settings):
     """Tells whether two photos show the same person, with a picture of both."""
-    network = facenet.build_facenet(settings)
-    return comparison.verify(network, photos(settings, _PAIR), save_to(settings))
+    return comparison.verify(facenet.build_facenet(settings), photos(settings, _PAIR), save_to(settings))
 
 
 def detect(settings):
@@ -189,8 +188,7 @@ def export(settings):
 
 def photos(settings, samples, repeat=True):
     """Yields as many photos at a time as there are samples: given, asked for, or the samples."""
-    owner = f"mode {settings['mode']}"
-    return prompt.photo_groups(settings["images"], len(samples), samples, owner, repeat)
+    return prompt.photo_groups(settings["images"], len(samples), samples, f"mode {settings['mode']}", repeat)
 
 
 def folder(settings, key):

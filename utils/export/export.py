@@ -233,10 +233,8 @@ def export(subject: Subject, folder: str | os.PathLike, kind: str, precision: st
         temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
     yield f"{path}: {size:,} bytes; {path.name}.json says how to use it"
-    if found:
-        yield f"  checked with {runtime(kind)}: {_listed(found)} off Keras's at most"
-    else:
-        yield f"  not checked: pip install {RUNTIMES[kind]}"
+    checked = f"checked with {runtime(kind)}: {_listed(found)} off Keras's at most"
+    yield f"  {checked if found else f'not checked: pip install {RUNTIMES[kind]}'}"
 
 
 def differences(run: Run, subject: Subject) -> dict[str, float]:

@@ -24,7 +24,6 @@ RUNTIMES = {"tflite": "ai-edge-litert", "onnx": "onnxruntime", "saved_model": "t
 
 _OPSET = 17  # of ONNX; ONNX Runtime 1.12 (2022) and later know it
 _AXES = ("batch", "height", "width")
-_SAVED_MODEL = "saved_model.pb"
 
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -115,7 +114,7 @@ def _save_model(model: Any, folder: Path) -> None:
 @contextlib.contextmanager
 def _replacing_folder(path: Path) -> Iterator[Path]:
     """Does what `replacing` does for the folder of a SavedModel."""
-    if path.exists() and not (path / _SAVED_MODEL).is_file():
+    if path.exists() and not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path}: there is something else than a SavedModel; move it away")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = (path.with_name(f".{uuid.uuid4().hex}.{path.name}") for _ in range(2))

@@ -75,7 +75,6 @@ def _layer_flops(layer: keras.Layer) -> int:
     shape = layer.output.shape[1:]
     if None in shape:
         raise ValueError(f"{layer.name}: output of unknown size; build the network for one size")
-    inputs = math.prod(layer.kernel.shape[:-1])
-    if isinstance(layer, layers.DepthwiseConv2D):
-        inputs = math.prod(layer.kernel.shape[:2])
+    kernel = layer.kernel.shape
+    inputs = math.prod(kernel[:2] if isinstance(layer, layers.DepthwiseConv2D) else kernel[:-1])
     return math.prod(shape) * (2 * inputs + (1 if layer.use_bias else 0))

@@ -148,7 +148,6 @@ def save_bars(path: str | os.PathLike, bars: Mapping[str, float], title: str, x_
         OSError: the file cannot be written.
     """
     with _axes(path, title, x_label, y_label) as axes:
-        positions = np.arange(len(bars))
-        axes.bar(positions, list(bars.values()), color=_SAME)
+        axes.bar(list(bars), list(bars.values()), color=_SAME)
         axes.grid(visible=False, axis="x")
-        axes.set_xticks(positions, list(bars), rotation=90 if len(bars) > 12 else 0)
+        axes.tick_params(axis="x", rotation=90 if len(bars) > 12 else 0)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from utils.settings.settings import Choices, Ranges, Settings, check, show_choices, show_range, unknown
 
@@ -29,13 +29,6 @@ _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 # What is imported under another name than it is installed by
 _PACKAGES = {"sklearn": "scikit-learn", "keras": "tensorflow"}
 _METAVARS = {bool: "[yes|no]", int: "N", float: "X", str: "TEXT", list: "A,B,..", tuple: "A,B,.."}
-
-
-class Comment(NamedTuple):
-    """What the source says about a key: its group ("" outside any group) and its comment."""
-
-    group: str
-    text: str
 
 
 def from_command_line(
@@ -112,14 +105,17 @@ def parse_value(text: str, default: Any, key: str = "") -> Any:
     return text if default is None else type(default)(text)
 
 
-def read_comments(script_path: str | Path) -> dict[str, Comment]:
-    """Returns the comment of each key of the `_defaults` dict in a source file.
+def read_comments(script_path: str | Path) -> dict[str, tuple[str, str]]:
+    """Returns for each key of the `_defaults` dict in a source file its group, "" outside any, and its comment.
 
     Raises:
         ValueError: if the file has no `_defaults = {...}`.
     """
     source = Path(script_path).read_bytes()
-    node = _defaults_node(ast.parse(source), script_path)
+    assignments = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    values = [node.value for node in assignments if ast.unparse(node.targets[0]) == "_defaults"]
+    if not values or not isinstance(node := values[0], ast.Dict):
+        raise ValueError(f"{script_path}: has no `_defaults = {{...}}` whose comments could be the help")
     keys = {key.lineno: str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
     tokens = tokenize.tokenize(io.BytesIO(source).readline)
     comments = {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
@@ -141,7 +137,7 @@ def read_comments(script_path: str | Path) -> dict[str, Comment]:
             group = text[:-1]
         else:
             above.append(text)
-    return {key: Comment(groups[key], "; ".join(text.rstrip(" .,;") for text in texts[key] if text)) for key in texts}
+    return {key: (groups[key], "; ".join(text.rstrip(" .,;") for text in texts[key] if text)) for key in texts}
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -205,13 +201,13 @@ def _parser(
         parser.add_argument("positional", metavar=name, nargs=nargs, help=text)
     groups: dict[str, Any] = {}
     for key, default in defaults.items():
-        comment = comments.get(key, Comment("", ""))
-        if comment.group not in groups:
-            groups[comment.group] = parser.add_argument_group(comment.group or "settings")
+        group, comment = comments.get(key, ("", ""))
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group or "settings")
         limits = f"[{allowed[key]}]" if allowed.get(key) else ""
-        parts = filter(None, (comment.text, limits, f"(default: {_shown(default)})"))
+        parts = filter(None, (comment, limits, f"(default: {_shown(default)})"))
         metavar, text = _METAVARS.get(type(default), "VALUE"), " ".join(parts).replace("%", "%%")
-        groups[comment.group].add_argument(f"--{key}", metavar=metavar, help=text)
+        groups[group].add_argument(f"--{key}", metavar=metavar, help=text)
     return parser
 
 
@@ -281,11 +277,3 @@ def _parse_untyped(text: str) -> Any:
         except (SyntaxError, ValueError):  # a date, an address, 007: text after all
             return text
     return text
-
-
-def _defaults_node(tree: ast.Module, path: str | Path) -> ast.Dict:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            if any(isinstance(target, ast.Name) and target.id == "_defaults" for target in node.targets):
-                return node.value
-    raise ValueError(f"{path}: has no `_defaults = {{...}}` whose comments could be the help")

@@ -112,6 +112,9 @@ class VideoRecognizer:
         >>> recognizer = VideoRecognizer(detect_within(facenet.detect_batch, 640), None)
         >>> [face.track for face in recognizer(frame, 0.04)]
         [1, 2]
+
+    Attributes:
+        names_faces: whether faces are recognised at all.
     """
 
     def __init__(self, detect: Detect, recognition: Recognition | None, detect_every: int = 1, memory: float = 1.0):
@@ -124,12 +127,8 @@ class VideoRecognizer:
             memory: seconds that a face may be out of sight and keep its track.
         """
         self._detect, self._recognition, self._every = detect, recognition, detect_every
+        self.names_faces = recognition is not None
         self._tracker, self._frames = Tracker(memory), 0
-
-    @property
-    def names_faces(self) -> bool:
-        """Whether faces are recognised at all."""
-        return self._recognition is not None
 
     def __call__(self, image: np.ndarray, now: float) -> list[SeenFace]:
         """Takes the next frame.
@@ -178,10 +177,9 @@ class VideoRecognizer:
             known.look, known.seconds = looks[i] if changed else known.look, now
             if not known.name.strange:
                 voting.append(known.name)
-        if voting:
-            means = np.stack([name.embedding for name in voting])
-            for name, identity in zip(voting, how.identify(means), strict=True):
-                name.vote(identity)
+        found = how.identify(np.stack([name.embedding for name in voting])) if voting else []
+        for name, identity in zip(voting, found, strict=True):
+            name.vote(identity)
 
 
 def _has_changed(known: _Known | None, look: np.ndarray) -> bool:

@@ -37,13 +37,13 @@ class Track:
         self.id, self.hits, self.missed, self.seen, self.score = number, 1, 0, now, float(score)
         self._place = center_size(np.asarray(box, np.float64))  # at the last detection
         self._speed = np.zeros(4)  # of the same, per second
-        self._keep_points(box, points)
-        self.move(now)
+        self._keep(box, points, now)
 
-    def _keep_points(self, box: np.ndarray, points: np.ndarray) -> None:
-        """Keeps the landmarks as fractions of the detected box."""
+    def _keep(self, box: np.ndarray, points: np.ndarray, now: float) -> None:
+        """Keeps the landmarks as fractions of the detected box, and moves the box there."""
         box = np.asarray(box, np.float64)
         self._points = (points - box[:2]) / np.maximum(box[2:] - box[:2], _SMALLEST)
+        self.move(now)
 
     def _at(self, now: float) -> np.ndarray:
         """Returns centre and size at a time, (4,) float64."""
@@ -66,8 +66,7 @@ class Track:
         self._place = expected + _PLACE_GAIN * error
         self._speed = self._speed + gain * error / since
         self.hits, self.missed, self.seen, self.score = self.hits + 1, 0, now, float(score)
-        self._keep_points(box, points)
-        self.move(now)
+        self._keep(box, points, now)
 
 
 class Tracker:
