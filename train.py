@@ -3,17 +3,13 @@
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from utils.engine.devices import device_name
+from utils.engine.devices import choose_strategy, device_name, worker_shard
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import check, describe
-
-if TYPE_CHECKING:
-    import keras
-    import tensorflow as tf
-
-    from utils.training.phases import Phase
+from utils.training.checkpoints import newest_checkpoint, restore
+from utils.training.phases import Phase, read_phases
 
 _defaults = {
     # What is trained:
@@ -109,15 +105,13 @@ _ranges = {
 def main() -> None:
     """Trains as the settings say."""
     settings = from_command_line(_defaults, __file__, __doc__, choices=_choices, ranges=_ranges)
-    from utils.engine.devices import choose_strategy
-
     strategy = choose_strategy(settings["train_gpu"])
     print(describe(settings, f"train.py on {device_name()}", _defaults))
     train(settings, strategy)
 
 
-def train(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None" = None) -> "keras.Model":
-    """Runs the phases of a training; returns the trainer.
+def train(settings: Mapping[str, Any], strategy: Any = None) -> Any:
+    """Runs the phases of a training; returns the `utils.training.trainer.Trainer`.
 
     Args:
         settings: all keys of `_defaults`.
@@ -130,8 +124,6 @@ def train(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None"
     import keras
     import tensorflow as tf
 
-    from utils.training.checkpoints import newest_checkpoint
-    from utils.training.phases import read_phases
     from utils.training.schedules import end_of_schedule
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
@@ -141,7 +133,9 @@ def train(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None"
     phases = read_phases(settings["phases"])
     stop = end_of_schedule(settings)
     settings = {**settings, "augmentation": settings["augmentation"] or "none"}
-    settings["save_dir"] = worker_folder(settings["save_dir"])
+    worker = worker_shard()[0]
+    if worker:  # the first or only one writes to the user's folder
+        settings["save_dir"] = str(Path(settings["save_dir"]) / f"worker-{worker}")
     keras.utils.set_random_seed(settings["seed"])
     keras.config.set_dtype_policy(settings["precision"])
     strategy = strategy or tf.distribute.get_strategy()
@@ -162,20 +156,14 @@ def train(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy | None"
 
 
 def run_phase(
-    task: Any,
-    settings: Mapping[str, Any],
-    strategy: "tf.distribute.Strategy",
-    number: int,
-    phase: "Phase",
-    epochs: range,
-    resumed: tuple[Path, dict] | None,
+    task: Any, settings: Mapping[str, Any], strategy: Any, number: int, phase: Phase, epochs: range, resumed: Any
 ) -> None:
     """Trains one phase; a resumed one first finishes its broken epoch.
 
     Args:
         task: what `build_task` returns.
         settings: all keys of `_defaults`.
-        strategy: where the network is trained.
+        strategy: the TensorFlow strategy that trains it.
         number: number of the phase, from 0.
         phase: the phase.
         epochs: its epochs, counted from 0.
@@ -186,12 +174,12 @@ def run_phase(
         TrainingStopped: a loss that is not a number.
     """
     from utils.training.callbacks import create_callbacks
-    from utils.training.checkpoints import restore
     from utils.training.optimizers import phase_optimizer
 
-    batch_size = phase.batch_size or settings["batch_size"]
-    steps = steps_of_epoch(task, settings, batch_size)
-    trainer = task.trainer
+    trainer, batch_size = task.trainer, phase.batch_size or settings["batch_size"]
+    steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
+    if steps < 1:
+        raise ValueError(f"batch_size {batch_size} is more than the {task.epoch_length} images of an epoch; lower it")
     with strategy.scope():
         task.freeze(phase.frozen)
         optimizer = phase_optimizer(settings, phase, batch_size, steps, epochs)
@@ -201,9 +189,8 @@ def run_phase(
     if resumed is not None and resumed[1]["phase"] == number:
         epoch, done = restore(resumed[0], trainer.state(), steps, batch_size)
     # A broken epoch is finished first, since `fit` wants epochs of one length.
-    parts = [(epoch, epoch + 1, done)] if done else []
-    parts.append((epoch + (1 if done else 0), epochs.stop, 0))
-    for start, stop, skip in parts:
+    broken = [(epoch, epoch + 1, done)] if done else []
+    for start, stop, skip in [*broken, (epoch + len(broken), epochs.stop, 0)]:
         if start < stop and not trainer.stop_training:
             trainer.fit(
                 task.dataset(batch_size, int(trainer.position.numpy())),
@@ -215,14 +202,6 @@ def run_phase(
                 shuffle=False,  # the stream comes shuffled
                 verbose=0,
             )
-
-
-def steps_of_epoch(task: Any, settings: Mapping[str, Any], batch_size: int) -> int:
-    """Returns the steps of an epoch; ValueError where a batch is larger than an epoch."""
-    steps = settings["steps_per_epoch"] or task.epoch_length // batch_size
-    if steps < 1:
-        raise ValueError(f"batch_size {batch_size} is more than the {task.epoch_length} images of an epoch; lower it")
-    return steps
 
 
 def check_together(settings: Mapping[str, Any]) -> None:
@@ -238,15 +217,7 @@ def check_together(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"embedding_size: loss {loss} takes that of the teacher; leave it out")
 
 
-def worker_folder(save_dir: str) -> str:
-    """Returns the folder that this worker writes to; the first or only one has the user's."""
-    from utils.engine.devices import worker_shard
-
-    number, _ = worker_shard()
-    return str(Path(save_dir) / f"worker-{number}") if number else save_dir
-
-
-def build_task(settings: Mapping[str, Any], strategy: "tf.distribute.Strategy") -> Any:
+def build_task(settings: Mapping[str, Any], strategy: Any) -> Any:
     """Returns the task of training a recognition network, or RetinaFace."""
     if settings["loss"].startswith("retinaface"):
         from utils.training.detection_task import DetectionTask

@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Callable
 
-from nets import inception_resnetv1, iresnet, mobilefacenet, mobilenet
+from nets import inception_resnetv1 as inception
+from nets import iresnet, mobilefacenet, mobilenet
 
 SCORES = "Scores"  # the layer that tells people apart in training
+_CROP = (112, 112, 3)  # ArcFace's aligned crops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +41,14 @@ BACKBONES = {
         mobilenet.facenet_mobilenet, (160, 160, 3), 128, "unit", mobilenet.FACENET_HEAD, mobilenet.FACENET_SIGNATURE
     ),
     "inception_resnetv1": Backbone(
-        inception_resnetv1.inception_resnetv1,
-        (160, 160, 3),
-        128,
-        "unit",
-        inception_resnetv1.HEAD,
-        inception_resnetv1.SIGNATURE,
+        inception.inception_resnetv1, (160, 160, 3), 128, "unit", inception.HEAD, inception.SIGNATURE
     ),
     "arcface_mobilenet": Backbone(
-        mobilenet.arcface_mobilenet,
-        (112, 112, 3),
-        512,
-        "symmetric",
-        mobilenet.ARCFACE_HEAD,
-        mobilenet.ARCFACE_SIGNATURE,
+        mobilenet.arcface_mobilenet, _CROP, 512, "symmetric", mobilenet.ARCFACE_HEAD, mobilenet.ARCFACE_SIGNATURE
     ),
     "arcface_mobilefacenet": Backbone(
         mobilefacenet.mobilefacenet,
-        (112, 112, 3),
+        _CROP,
         128,
         "symmetric",
         mobilefacenet.HEAD,
@@ -64,9 +56,7 @@ BACKBONES = {
         1.0,
         mobilefacenet.MOBILEFACENET_BLOCKS,
     ),
-    "arcface_iresnet50": Backbone(
-        iresnet.iresnet50, (112, 112, 3), 512, "symmetric", mobilenet.FLAT_HEAD, iresnet.SIGNATURE
-    ),
+    "arcface_iresnet50": Backbone(iresnet.iresnet50, _CROP, 512, "symmetric", mobilenet.FLAT_HEAD, iresnet.SIGNATURE),
 }
 
 # What is trained while a backbone is frozen.

@@ -4,7 +4,7 @@ After Wang et al., "Progressive Blockwise Knowledge Distillation", IJCAI 2018, b
 once: each sees what the teacher's block sees, so none waits for another.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -25,26 +25,16 @@ def split_blocks(network: keras.Model, last_layers: Sequence[str]) -> list[tuple
     tensors = [network.input, *(network.get_layer(name).output for name in last_layers)]
     blocks = []
     for number, end in enumerate(tensors[1:], start=1):
-        sources = _sources(end, tensors[:number])
+        sources = sorted(_sources(end, {id(tensor): i for i, tensor in enumerate(tensors[:number])}))
         blocks.append(([i - 1 for i in sources], keras.Model([tensors[i] for i in sources], end)))
     return blocks
 
 
-def _sources(end, tensors):
-    """Returns the indices of the tensors that `end` is computed from, stopping at the first."""
-    indices = {id(tensor): index for index, tensor in enumerate(tensors)}
-    found, seen, waiting = set(), set(), [end]
-    while waiting:
-        tensor = waiting.pop()
-        if id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        if id(tensor) in indices:
-            found.add(indices[id(tensor)])
-            continue
-        history = tensor._keras_history
-        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
-    return sorted(found)
+def _sources(end: keras.KerasTensor, known: Mapping[int, int]) -> set[int]:
+    """Returns the numbers of the nearest tensors, known by their ids, that `end` is computed from."""
+    history = end._keras_history
+    inputs = history.operation._inbound_nodes[history.node_index].input_tensors
+    return set().union(*({known[id(x)]} if id(x) in known else _sources(x, known) for x in inputs))
 
 
 class BlockDistillation:

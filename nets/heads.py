@@ -1,7 +1,7 @@
 """Heads that turn embeddings into class scores while a recognition network is trained."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -9,12 +9,10 @@ import tensorflow as tf
 from nets.layers import PACKAGE
 from nets.recognition_losses import NORM_EPSILON, center_update
 
-Seed: TypeAlias = Sequence[int] | tf.Tensor
-
 COSINE_LIMIT = 1.0 - 1e-7  # at a cosine of 1 the slope of the angle is infinite
 
 
-def sample_classes(labels: tf.Tensor, num_classes: int, num_sampled: int, seed: Seed) -> tuple[tf.Tensor, tf.Tensor]:
+def sample_classes(labels: tf.Tensor, num_classes: int, num_sampled: int, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws the classes one step of Partial FC compares with (An et al., 2021).
 
     All classes of the batch are in; the rest are drawn uniformly without repeats. The same seed
@@ -23,17 +21,12 @@ def sample_classes(labels: tf.Tensor, num_classes: int, num_sampled: int, seed: 
     Args:
         labels: (B,) integers in [0, C).
         num_classes: C.
-        num_sampled: S, at most C; grows to the number of classes in the batch if that is more.
+        num_sampled: S, from 1 to C; grows to the number of classes in the batch if that is more.
         seed: two integers, a list or a tensor, such as [run seed, step].
 
     Returns:
         Sampled classes, (S,) int32, ascending; and the place of each label among them, (B,) int32.
-
-    Raises:
-        ValueError: num_sampled is not in [1, num_classes].
     """
-    if not 1 <= num_sampled <= num_classes:
-        raise ValueError(f"num_sampled {num_sampled} is not in [1, num_classes {num_classes}]")
     labels = tf.cast(labels, tf.int32)
     present = tf.math.unsorted_segment_max(tf.ones_like(labels), labels, num_classes) > 0
     draw = tf.random.stateless_uniform((num_classes,), seed)
@@ -83,7 +76,7 @@ class ArcMargin(keras.layers.Layer):
         """
         return self._cosines(embeddings, tf.convert_to_tensor(self.W))
 
-    def sampled(self, embeddings: tf.Tensor, labels: tf.Tensor, seed: Seed) -> tuple[tf.Tensor, tf.Tensor]:
+    def sampled(self, embeddings: tf.Tensor, labels: tf.Tensor, seed: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Compares embeddings with `sample_rate` of the classes, their own among them.
 
         Time and memory fall with the rate, since only the sampled columns of W are normalised and
@@ -97,8 +90,6 @@ class ArcMargin(keras.layers.Layer):
         Returns:
             (B, S) float32 cosines, and the labels' columns in them, (B,) int32.
         """
-        if not self.built:
-            self.build(embeddings.shape)
         if self.num_sampled >= self.num_classes:
             return self.call(embeddings), tf.cast(labels, tf.int32)
         classes, places = sample_classes(labels, self.num_classes, self.num_sampled, seed)
@@ -111,62 +102,21 @@ class ArcMargin(keras.layers.Layer):
         columns = tf.math.l2_normalize(weights, axis=0, epsilon=NORM_EPSILON)
         return tf.clip_by_value(tf.matmul(rows, columns), -COSINE_LIMIT, COSINE_LIMIT)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, int]:
-        """Returns (B, C)."""
-        return (input_shape[0], self.num_classes)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the settings that rebuild the layer."""
-        settings = {"num_classes": self.num_classes, "sample_rate": self.sample_rate}
-        return {**super().get_config(), **settings}
+        return {**super().get_config(), "num_classes": self.num_classes, "sample_rate": self.sample_rate}
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class CenterBank(keras.layers.Layer):
-    """The class centres of center loss; moved by `update`, not by the optimizer (Wen et al., 2016).
+def move_centers(centers: tf.Variable, embeddings: tf.Tensor, labels: tf.Tensor, rate: float) -> None:
+    """Moves the centres of center loss by `center_update`; under a strategy, with the batch of all replicas.
 
-    Attributes:
-        centers: (C, D) float32 weight, not trainable, zero at the start.
+    Args:
+        centers: (C, D) float32 variable, aggregated by ONLY_FIRST_REPLICA.
+        embeddings: (B, D).
+        labels: (B,) integers in [0, C).
+        rate: of the centres' own updates, in [0, 1].
     """
-
-    def __init__(self, num_classes: int, embedding_size: int, rate: float = 0.5, **kwargs: Any) -> None:
-        """Sets up the bank.
-
-        Args:
-            num_classes: C.
-            embedding_size: D.
-            rate: of the centres' own updates, in [0, 1].
-            **kwargs: of the Keras layer; the dtype is float32 unless given.
-        """
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.num_classes = num_classes
-        self.embedding_size = embedding_size
-        self.rate = rate
-        self.centers = self.add_weight(
-            name="centers",
-            shape=(num_classes, embedding_size),
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
-
-    def call(self, labels: tf.Tensor) -> tf.Tensor:
-        """Returns the centres of (B,) labels, (B, D)."""
-        return tf.gather(tf.convert_to_tensor(self.centers), labels)
-
-    def update(self, embeddings: tf.Tensor, labels: tf.Tensor) -> None:
-        """Moves the centres by `center_update`; under a strategy, with the batch of all replicas.
-
-        Args:
-            embeddings: (B, D).
-            labels: (B,) integers in [0, C).
-        """
-        replica = tf.distribute.get_replica_context()
-        if replica and replica.num_replicas_in_sync > 1:
-            embeddings, labels = replica.all_gather((embeddings, labels), axis=0)
-        self.centers.assign(center_update(self.centers, embeddings, labels, self.rate))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the settings that rebuild the layer."""
-        settings = {"num_classes": self.num_classes, "embedding_size": self.embedding_size, "rate": self.rate}
-        return {**super().get_config(), **settings}
+    replica = tf.distribute.get_replica_context()
+    if replica and replica.num_replicas_in_sync > 1:
+        embeddings, labels = replica.all_gather((embeddings, labels), axis=0)
+    centers.assign(center_update(centers, embeddings, labels, rate))

@@ -1,7 +1,6 @@
 """Inception-ResNet-v1 (Szegedy et al., 2016, arXiv:1602.07261) as FaceNet uses it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from keras import KerasTensor, layers
 
@@ -19,9 +18,7 @@ def _norm(x: KerasTensor, name: str) -> KerasTensor:
 def _conv(
     x: KerasTensor, filters: int, kernel_size: int | tuple[int, int], name: str, strides: int = 1, padding: str = "same"
 ) -> KerasTensor:
-    x = layers.Conv2D(
-        filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name
-    )(x)  # fmt: skip
+    x = layers.Conv2D(filters, kernel_size, strides=strides, padding=padding, use_bias=False, name=name)(x)
     x = _norm(x, f"{name}_BatchNorm")
     return layers.Activation("relu", name=f"{name}_Activation")(x)
 
@@ -37,13 +34,17 @@ def _residual(
     return layers.Activation("relu", name=f"{name}_Activation")(x) if activate else x
 
 
+def _branch(x: KerasTensor, name: str, *convs: tuple) -> KerasTensor:
+    """Chains convolutions (filters, kernel size, end of the name), and for a reduction (..., strides, padding)."""
+    for filters, kernel_size, end, *reduction in convs:
+        x = _conv(x, filters, kernel_size, f"{name}_Conv2d_{end}", *reduction)
+    return x
+
+
 def _block35(x: KerasTensor, name: str) -> KerasTensor:
-    branch_0 = _conv(x, 32, 1, f"{name}_Branch_0_Conv2d_1x1")
-    branch_1 = _conv(x, 32, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
-    branch_1 = _conv(branch_1, 32, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
-    branch_2 = _conv(x, 32, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
-    branch_2 = _conv(branch_2, 32, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
-    branch_2 = _conv(branch_2, 32, 3, f"{name}_Branch_2_Conv2d_0c_3x3")
+    branch_0 = _branch(x, f"{name}_Branch_0", (32, 1, "1x1"))
+    branch_1 = _branch(x, f"{name}_Branch_1", (32, 1, "0a_1x1"), (32, 3, "0b_3x3"))
+    branch_2 = _branch(x, f"{name}_Branch_2", (32, 1, "0a_1x1"), (32, 3, "0b_3x3"), (32, 3, "0c_3x3"))
     return _residual(x, [branch_0, branch_1, branch_2], 0.17, name)
 
 
@@ -51,34 +52,25 @@ def _factorised_block(
     x: KerasTensor, filters: int, length: int, scale: float, name: str, activate: bool = True
 ) -> KerasTensor:
     """Block17 (1x7, 7x1) and Block8 (1x3, 3x1): one asymmetric pair in the second branch."""
-    branch_0 = _conv(x, filters, 1, f"{name}_Branch_0_Conv2d_1x1")
-    branch_1 = _conv(x, filters, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
-    branch_1 = _conv(branch_1, filters, (1, length), f"{name}_Branch_1_Conv2d_0b_1x{length}")
-    branch_1 = _conv(branch_1, filters, (length, 1), f"{name}_Branch_1_Conv2d_0c_{length}x1")
+    branch_0 = _branch(x, f"{name}_Branch_0", (filters, 1, "1x1"))
+    pair = (filters, (1, length), f"0b_1x{length}"), (filters, (length, 1), f"0c_{length}x1")
+    branch_1 = _branch(x, f"{name}_Branch_1", (filters, 1, "0a_1x1"), *pair)
     return _residual(x, [branch_0, branch_1], scale, name, activate)
 
 
-def _reduction_a(x: KerasTensor, name: str = "Mixed_6a") -> KerasTensor:
-    strided: dict[str, Any] = {"strides": 2, "padding": "valid"}
-    branch_0 = _conv(x, 384, 3, f"{name}_Branch_0_Conv2d_1a_3x3", **strided)
-    branch_1 = _conv(x, 192, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
-    branch_1 = _conv(branch_1, 192, 3, f"{name}_Branch_1_Conv2d_0b_3x3")
-    branch_1 = _conv(branch_1, 256, 3, f"{name}_Branch_1_Conv2d_1a_3x3", **strided)
-    pool = layers.MaxPooling2D(3, strides=2, name=f"{name}_Branch_2_MaxPool_1a_3x3")(x)
-    return layers.Concatenate(name=name)([branch_0, branch_1, pool])
+def _reduction_a(x: KerasTensor) -> KerasTensor:
+    branch_0 = _branch(x, "Mixed_6a_Branch_0", (384, 3, "1a_3x3", 2, "valid"))
+    branch_1 = _branch(x, "Mixed_6a_Branch_1", (192, 1, "0a_1x1"), (192, 3, "0b_3x3"), (256, 3, "1a_3x3", 2, "valid"))
+    pool = layers.MaxPooling2D(3, strides=2, name="Mixed_6a_Branch_2_MaxPool_1a_3x3")(x)
+    return layers.Concatenate(name="Mixed_6a")([branch_0, branch_1, pool])
 
 
-def _reduction_b(x: KerasTensor, name: str = "Mixed_7a") -> KerasTensor:
-    strided: dict[str, Any] = {"strides": 2, "padding": "valid"}
-    branch_0 = _conv(x, 256, 1, f"{name}_Branch_0_Conv2d_0a_1x1")
-    branch_0 = _conv(branch_0, 384, 3, f"{name}_Branch_0_Conv2d_1a_3x3", **strided)
-    branch_1 = _conv(x, 256, 1, f"{name}_Branch_1_Conv2d_0a_1x1")
-    branch_1 = _conv(branch_1, 256, 3, f"{name}_Branch_1_Conv2d_1a_3x3", **strided)
-    branch_2 = _conv(x, 256, 1, f"{name}_Branch_2_Conv2d_0a_1x1")
-    branch_2 = _conv(branch_2, 256, 3, f"{name}_Branch_2_Conv2d_0b_3x3")
-    branch_2 = _conv(branch_2, 256, 3, f"{name}_Branch_2_Conv2d_1a_3x3", **strided)
-    pool = layers.MaxPooling2D(3, strides=2, name=f"{name}_Branch_3_MaxPool_1a_3x3")(x)
-    return layers.Concatenate(name=name)([branch_0, branch_1, branch_2, pool])
+def _reduction_b(x: KerasTensor) -> KerasTensor:
+    branch_0 = _branch(x, "Mixed_7a_Branch_0", (256, 1, "0a_1x1"), (384, 3, "1a_3x3", 2, "valid"))
+    branch_1 = _branch(x, "Mixed_7a_Branch_1", (256, 1, "0a_1x1"), (256, 3, "1a_3x3", 2, "valid"))
+    branch_2 = _branch(x, "Mixed_7a_Branch_2", (256, 1, "0a_1x1"), (256, 3, "0b_3x3"), (256, 3, "1a_3x3", 2, "valid"))
+    pool = layers.MaxPooling2D(3, strides=2, name="Mixed_7a_Branch_3_MaxPool_1a_3x3")(x)
+    return layers.Concatenate(name="Mixed_7a")([branch_0, branch_1, branch_2, pool])
 
 
 def inception_resnetv1(

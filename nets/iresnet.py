@@ -15,11 +15,6 @@ def _norm(x: KerasTensor, name: str) -> KerasTensor:
     return BatchNormalization(epsilon=1e-5, name=name)(x)
 
 
-def _shortcut(x: KerasTensor, filters: int, name: str) -> KerasTensor:
-    x = layers.Conv2D(filters, 1, strides=2, use_bias=False, name=f"res{name}_branch1")(x)
-    return _norm(x, f"bn{name}_branch1")
-
-
 def _block(x: KerasTensor, filters: int, stride: int, name: str, symmetric: bool) -> KerasTensor:
     """BN - conv - BN - PReLU - conv - BN, added to the input or its strided projection."""
     y = _norm(x, f"bn{name}_branch2")
@@ -28,12 +23,12 @@ def _block(x: KerasTensor, filters: int, stride: int, name: str, symmetric: bool
     y = PReLU(name=f"prelu{name}_branch2a")(y)
     conv_name = f"res{name}_branch2b"
     y, padding = strided_padding(y, 3, stride, symmetric, conv_name)
-    y = layers.Conv2D(
-        filters, 3, strides=stride, padding=padding, use_bias=False, name=conv_name
-    )(y)  # fmt: skip
+    y = layers.Conv2D(filters, 3, strides=stride, padding=padding, use_bias=False, name=conv_name)(y)
     y = _norm(y, f"bn{name}_branch2b")
-    shortcut = _shortcut(x, filters, name) if stride == 2 else x
-    return layers.Add(name=f"add{name}")([y, shortcut])
+    if stride == 2:
+        x = layers.Conv2D(filters, 1, strides=2, use_bias=False, name=f"res{name}_branch1")(x)
+        x = _norm(x, f"bn{name}_branch1")
+    return layers.Add(name=f"add{name}")([y, x])
 
 
 def iresnet50(

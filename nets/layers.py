@@ -27,20 +27,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         channels = inputs.shape[-1]
         scale = ops.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
         offset = ops.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        fused = tf.compat.v1.nn.fused_batch_norm
         if not (training and self.trainable):
-            outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
-                inputs,
-                scale,
-                offset,
-                ops.convert_to_tensor(self.moving_mean),
-                ops.convert_to_tensor(self.moving_variance),
-                epsilon=self.epsilon,
-                is_training=False,
-            )
-            return outputs
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, scale, offset, epsilon=self.epsilon, is_training=True
-        )
+            statistics = [ops.convert_to_tensor(x) for x in (self.moving_mean, self.moving_variance)]
+            return fused(inputs, scale, offset, *statistics, epsilon=self.epsilon, is_training=False)[0]
+        outputs, mean, variance = fused(inputs, scale, offset, epsilon=self.epsilon, is_training=True)
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
@@ -62,10 +53,10 @@ def configure_batch_norms(network: keras.Model, momentum: float | None = None, s
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PReLU(keras.layers.PReLU):
-    """Parametric ReLU, max(x, 0) + alpha * min(x, 0), one slope a channel (He et al., 2015)."""
+    """Parametric ReLU, max(x, 0) + alpha * min(x, 0), with one slope for each channel (He et al., 2015)."""
 
     def __init__(
-        self, shared_axes: Sequence[int] = (1, 2), alpha_initializer: keras.Initializer | None = None, **kwargs: Any
+        self, shared_axes: Sequence[int] | None = (1, 2), alpha_initializer: Any = None, **kwargs: Any
     ) -> None:
         """Starts at the slope 0.25 that the paper uses, unless an initializer is given."""
         initializer = alpha_initializer or keras.initializers.Constant(0.25)
@@ -82,12 +73,7 @@ def _prelu(x: tf.Tensor, alpha: tf.Tensor) -> tuple[tf.Tensor, Callable]:
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         below = tf.raw_ops.ReluGrad(gradients=upstream, features=-x)  # where x < 0
-        slopes = tf.cast(below * x, tf.float32)
-        if alpha.shape[:-1].num_elements() == 1:  # a slope a channel
-            slopes = tf.raw_ops.BiasAddGrad(out_backprop=slopes)
-        else:
-            shared = [axis + 1 for axis, size in enumerate(alpha.shape) if size == 1]
-            slopes = tf.reduce_sum(slopes, [0, *shared])
+        slopes = tf.raw_ops.BiasAddGrad(out_backprop=tf.cast(below * x, tf.float32))
         slopes = tf.cast(tf.reshape(slopes, alpha.shape), alpha.dtype)
         return upstream + (alpha - 1) * below, slopes
 

@@ -26,14 +26,6 @@ def _norm_relu6(x: KerasTensor, name: str, epsilon: float) -> KerasTensor:
     return layers.Activation("relu6", name=f"{name}_relu")(x)
 
 
-def _conv1(x: KerasTensor, filters: int, stride: int, epsilon: float, symmetric: bool) -> KerasTensor:
-    x, padding = strided_padding(x, 3, stride, symmetric, "conv1")
-    x = layers.Conv2D(
-        filters, 3, strides=stride, padding=padding, use_bias=False, name="conv1"
-    )(x)  # fmt: skip
-    return _norm_relu6(x, "conv1", epsilon)
-
-
 def _separable_block(
     x: KerasTensor, number: int, filters: int, stride: int, epsilon: float, symmetric: bool
 ) -> KerasTensor:
@@ -62,7 +54,9 @@ def mobilenet_v1(
         The outputs, in order; with first_stride 2, indices 4, 10 and 12 are the last maps
         of strides 8, 16 and 32.
     """
-    x = _conv1(inputs, int(32 * width), first_stride, epsilon, symmetric)
+    x, padding = strided_padding(inputs, 3, first_stride, symmetric, "conv1")
+    x = layers.Conv2D(int(32 * width), 3, strides=first_stride, padding=padding, use_bias=False, name="conv1")(x)
+    x = _norm_relu6(x, "conv1", epsilon)
     outputs = []
     for number, (filters, stride) in enumerate(BLOCKS, start=1):
         x = _separable_block(x, number, int(filters * width), stride, epsilon, symmetric)

@@ -2,15 +2,12 @@
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-Pixels: TypeAlias = "np.ndarray | tf.Tensor"
+Pixels = Any  # an array of NumPy, or a tensor
 CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 _CAFFE_MEAN = np.array(CAFFE_MEAN_BGR, np.float32)
 
@@ -25,7 +22,7 @@ def _per_image(images: Pixels) -> Pixels:
     return tf.image.per_image_standardization(images)
 
 
-def _caffe(images: "tf.Tensor") -> "tf.Tensor":
+def _caffe(images: Pixels) -> Pixels:
     import tensorflow as tf
 
     return tf.reverse(images, [-1]) - _CAFFE_MEAN  # far faster there than a slice of step -1

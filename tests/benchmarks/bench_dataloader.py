@@ -15,6 +15,7 @@ from PIL import Image
 from tests.shared import SHARED
 from utils.datasets.cls_list import read_cls_txt, write_cls_txt
 from utils.generators import samplers
+from utils.generators.face_augmentations import PRESETS
 from utils.generators.recognition import recognition_dataset
 from utils.generators.skipped_images import check_files
 
@@ -67,9 +68,9 @@ def compare_loaders(paths):
     labels = np.arange(len(paths)) % 10
     sampler = samplers.plain(labels, seed=0)
     loaders = {"one by one": lambda: photo_by_photo(paths, np.random.default_rng(0))}
-    for preset in ("none", "light", "strong"):
+    for name, preset in PRESETS.items():
         stream = recognition_dataset(paths, labels, SIZE, BATCH, sampler, preset)
-        loaders[preset] = stream.as_numpy_iterator
+        loaders[name] = stream.as_numpy_iterator
     times = {name: [] for name in loaders}
     for _ in range(ROUNDS):
         for name, start in loaders.items():
@@ -116,7 +117,7 @@ def time_start(paths, folder):
     check_files(names)
     steps.append(time.perf_counter())
     sampler = samplers.identities(labels, 16, 4, seed=0)
-    next(iter(recognition_dataset(names, labels, SIZE, BATCH, sampler, "strong")))
+    next(iter(recognition_dataset(names, labels, SIZE, BATCH, sampler, PRESETS["strong"])))
     steps.append(time.perf_counter())
     read, check, first = np.diff(steps)
     print(f"450,000 images: list read in {read:.1f} s, files checked in {check:.1f} s, first batch after {first:.1f} s")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,16 +12,9 @@ from utils.config import cfg_mnet
 from utils.datasets.wider_labels import LabelledImage
 from utils.detection.anchors import Anchors
 from utils.detection.matching import match
+from utils.generators import photo_augmentations as photos
 from utils.generators.decoding import read_photo
-from utils.generators.photo_augmentations import (
-    AUGMENTATION,
-    Sample,
-    join_mosaic,
-    random_appearance,
-    random_view,
-    view,
-    whole_window,
-)
+from utils.generators.photo_augmentations import Sample
 from utils.generators.positions import ordered_images
 from utils.generators.samplers import plain
 from utils.generators.skipped_images import check_some_readable
@@ -67,26 +60,19 @@ def detection_dataset(
         FileNotFoundError: an image file does not exist.
         ImageError: none of several photos can be read.
     """
-    settings = override(AUGMENTATION, augmentation or {}, "augmentation")
+    settings = override(photos.AUGMENTATION, augmentation or {}, "augmentation")
     labels = _pack(items, image_size)
     to_element = _element_maker(image_size, cfg)
-    sampler = plain(items, seed)
 
-    def read(position, index):
-        choice_seed, _ = _seeds_at(position, seed)
-        indices = _choose(index, len(items), choice_seed, mosaic)
+    def read(position: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tuple[Sample, ...]]:
+        indices = _choose(index, len(items), _seeds_at(position, seed)[0], mosaic)
         return position, _read_all(indices, labels)
 
-    def augment(position, samples):
-        _, augmentation_seed = _seeds_at(position, seed)
-        sample = _augment(samples, image_size, augmentation_seed, settings)
+    def augment(position: tf.Tensor, samples: tuple[Sample, ...]) -> dict[str, Any]:
+        sample = _augment(samples, image_size, _seeds_at(position, seed)[1], settings)
         return to_element(sample, position)
 
-    order = ordered_images(sampler, start).unbatch()
-    photos = order.map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    # Only reading may fail silently: a mistake in what follows has to surface.
-    photos = photos.ignore_errors(log_warning=True)
-    elements = photos.map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    elements = _elements(ordered_images(plain(items, seed), start).unbatch(), read, augment)
     return elements.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
@@ -101,30 +87,25 @@ def validation_dataset(
     labels = _pack(items, image_size)
     to_element = _element_maker(image_size, cfg)
 
-    def read(index):
+    def read(index: tf.Tensor) -> tuple[tf.Tensor, Sample]:
         return index, _read(index, labels)
 
-    def letterbox(index, sample):
-        window = whole_window(tf.shape(sample.image)[:2], image_size)
-        return to_element(view(sample, window, image_size), index)
+    def letterbox(index: tf.Tensor, sample: Sample) -> dict[str, Any]:
+        window = photos.whole_window(tf.shape(sample.image)[:2], image_size)
+        return to_element(photos.view(sample, window, image_size), index)
 
-    photos = tf.data.Dataset.range(len(items)).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    photos = photos.ignore_errors(log_warning=True)
-    elements = photos.map(letterbox, num_parallel_calls=tf.data.AUTOTUNE)
+    elements = _elements(tf.data.Dataset.range(len(items)), read, letterbox)
     return elements.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-class _Labels(NamedTuple):
-    """Faces of all photos end to end: those of photo i are rows offsets[i] to offsets[i + 1]."""
-
-    paths: tf.Tensor
-    offsets: tf.Tensor
-    boxes: tf.Tensor
-    landmarks: tf.Tensor
-    has_landmarks: tf.Tensor
+def _elements(order: tf.data.Dataset, read: Callable, change: Callable) -> tf.data.Dataset:
+    # Only reading may fail silently: a mistake in what follows has to surface.
+    samples = order.map(read, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors(log_warning=True)
+    return samples.map(change, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Labels:
+def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> Sample:
+    """Returns the labels of all photos, by photo, with paths for images."""
     if not items:
         raise ValueError("no labelled photos to train on: the label file lists none")
     if any(side < 1 or side % _SIZE_MULTIPLE for side in image_size):
@@ -134,22 +115,24 @@ def _pack(items: Sequence[LabelledImage], image_size: tuple[int, int]) -> _Label
     if missing is not None:
         raise FileNotFoundError(f"{missing}: the label file names it, but it does not exist")
     check_some_readable(paths, "photos")
-    counts = [len(face_boxes) for face_boxes in boxes]
+    counts = [len(faces) for faces in boxes]
+
+    def by_photo(parts: Sequence[np.ndarray], shape: tuple[int, ...], dtype: Any) -> tf.RaggedTensor:
+        rows = np.concatenate([np.reshape(part, shape) for part in parts])
+        return tf.RaggedTensor.from_row_lengths(tf.constant(rows, dtype), tf.constant(counts, tf.int64))
+
     with tf.device("CPU"):
-        return _Labels(
+        return Sample(
             tf.constant([str(path) for path in paths]),
-            tf.constant(np.cumsum([0, *counts]), tf.int64),
-            tf.constant(np.concatenate([np.reshape(b, (-1, 4)) for b in boxes]), tf.float32),
-            tf.constant(np.concatenate([np.reshape(p, (-1, 5, 2)) for p in landmarks]), tf.float32),
-            tf.constant(np.concatenate([np.reshape(h, -1) for h in has_landmarks]), tf.bool),
+            by_photo(boxes, (-1, 4), tf.float32),
+            by_photo(landmarks, (-1, 5, 2), tf.float32),
+            by_photo(has_landmarks, (-1,), tf.bool),
         )
 
 
-def _read(index: tf.Tensor, labels: _Labels) -> Sample:
-    faces = slice(labels.offsets[index], labels.offsets[index + 1])
-    return Sample(
-        read_photo(labels.paths[index]), labels.boxes[faces], labels.landmarks[faces], labels.has_landmarks[faces]
-    )
+def _read(index: tf.Tensor, labels: Sample) -> Sample:
+    path, *faces = (column[index] for column in labels)
+    return Sample(read_photo(path), *faces)
 
 
 def _seeds_at(position: tf.Tensor, seed: int) -> list[tf.Tensor]:
@@ -167,7 +150,7 @@ def _choose(first: tf.Tensor, count: int, seed: tf.Tensor, mosaic: float) -> lis
     return [first, *tf.unstack(tf.where(is_mosaic, others, tf.constant(-1, tf.int64)))]
 
 
-def _read_all(indices, labels) -> tuple[Sample, ...]:
+def _read_all(indices: Sequence[tf.Tensor], labels: Sample) -> tuple[Sample, ...]:
     first, *others = indices
     rest = [tf.cond(i < 0, _blank, lambda i=i: _read(i, labels)) for i in others]
     return _read(first, labels), *rest
@@ -178,36 +161,31 @@ def _blank() -> Sample:
     return Sample(image, tf.zeros([0, 4]), tf.zeros([0, 5, 2]), tf.zeros([0], tf.bool))
 
 
-def _augment(samples, image_size, seed, settings):
+def _augment(samples: Sequence[Sample], size: tuple[int, int], seed: tf.Tensor, settings: Mapping[str, Any]) -> Sample:
     *view_seeds, appearance_seed = tf.unstack(tf.random.split(seed, 5))
 
-    def single():
-        return random_view(samples[0], image_size, view_seeds[0], settings)
+    def single() -> Sample:
+        return photos.random_view(samples[0], size, view_seeds[0], settings)
 
-    def four():
-        tile_size = [side // 2 for side in image_size]
+    def four() -> Sample:
+        tile = [side // 2 for side in size]
         views = zip(samples, view_seeds, strict=True)
-        return join_mosaic([random_view(sample, tile_size, s, settings) for sample, s in views])
+        return photos.join_mosaic([photos.random_view(sample, tile, s, settings) for sample, s in views])
 
-    if len(samples) == 1:
-        sample = single()
-    else:
-        sample = tf.cond(tf.size(samples[1].image) > 0, four, single)
-    return random_appearance(sample, appearance_seed, settings)
+    sample = single() if len(samples) == 1 else tf.cond(tf.size(samples[1].image) > 0, four, single)
+    return photos.random_appearance(sample, appearance_seed, settings)
 
 
-def _element_maker(image_size, cfg) -> Callable[[Sample, tf.Tensor], dict]:
+def _element_maker(image_size: tuple[int, int], cfg: Mapping[str, Any]) -> Callable[[Sample, tf.Tensor], dict]:
     """Returns a function (sample, index) -> the element of a dataset."""
     anchors = Anchors(cfg, image_size).get_anchors()
     height, width = image_size
 
-    def to_element(sample, index):
-        unit = np.float32([width, height])
+    def to_element(sample: Sample, index: tf.Tensor) -> dict[str, Any]:
+        unit = np.array([width, height], np.float32)
         boxes, landmarks = sample.boxes / np.tile(unit, 2), sample.landmarks / unit
-        return {
-            "image": tf.ensure_shape(normalize(sample.image, "caffe"), [height, width, 3]),
-            "targets": match(boxes, landmarks, sample.has_landmarks, anchors, variances=cfg["variances"]),
-            "index": index,
-        }
+        targets = match(boxes, landmarks, sample.has_landmarks, anchors, variances=cfg["variances"])
+        image = tf.ensure_shape(normalize(sample.image, "caffe"), [height, width, 3])
+        return {"image": image, "targets": targets, "index": index}
 
     return to_element

@@ -5,26 +5,14 @@ Everything is stateless TensorFlow that runs inside `tf.data`: the same seed giv
 probability 0 is not in the graph, and what is not drawn is not computed.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from utils.generators.pixel_changes import (
-    between,
-    blur,
-    colour,
-    compress,
-    crop,
-    erase,
-    flip,
-    sometimes,
-    to_float,
-    to_uint8,
-    warp,
-)
+from utils.generators import pixel_changes
+from utils.generators.pixel_changes import between, sometimes, to_uint8
 
 _DRAWS = (
     *("flip", "crop_x", "crop_y"),
@@ -80,46 +68,12 @@ class Augmentation:
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.2)
 
-    def __post_init__(self) -> None:
-        """Raises ValueError for a number that makes no sense, with its name."""
-        for name in ("flip", "warp", "colour", "grey", "blur", "jpeg", "erase"):
-            _check_range(name, (0, getattr(self, name), 1))
-        _check_range("crop", (0, self.crop, math.inf))
-        _check_range("blur_scale", (0, *self.blur_scale, 1))
-        _check_range("jpeg_quality", (1, *self.jpeg_quality, 100))
-        _check_range("erase_area", (0, *self.erase_area, 1))
-
-
-def _check_range(name: str, ascending: tuple[float, ...]) -> None:
-    if list(ascending) != sorted(ascending):
-        low, *values, high = ascending
-        raise ValueError(f"augmentation {name}: {values} is not within {low}..{high}, ascending")
-
 
 PRESETS = {
     "none": Augmentation(),
     "light": Augmentation(flip=0.5),
     "strong": Augmentation(flip=0.5, warp=0.5, colour=0.5, grey=0.05, blur=0.2, jpeg=0.2, erase=0.15),
 }
-
-
-def find_augmentation(choice: str | Mapping | Augmentation) -> Augmentation:
-    """Returns the settings of a preset name, of changes to "none", or settings as they are.
-
-    Raises:
-        ValueError: no such preset, or a key that is not a field of `Augmentation`.
-    """
-    if isinstance(choice, Augmentation):
-        return choice
-    if isinstance(choice, Mapping):
-        known = [field.name for field in dataclasses.fields(Augmentation)]
-        unknown = sorted(set(choice) - set(known))
-        if unknown:
-            raise ValueError(f"augmentation: no key {unknown[0]!r}; choose from {', '.join(known)}")
-        return Augmentation(**choice)
-    if choice not in PRESETS:
-        raise ValueError(f"augmentation {choice!r}: choose from {', '.join(PRESETS)}")
-    return PRESETS[choice]
 
 
 def augment(
@@ -139,59 +93,56 @@ def augment(
     image = to_uint8(image)
     draw = dict(zip(_DRAWS, tf.unstack(tf.random.stateless_uniform([len(_DRAWS)], seed)), strict=True))
     if settings.flip:
-        image = sometimes(draw["flip"] < settings.flip, flip, image)
+        image = sometimes(draw["flip"] < settings.flip, pixel_changes.flip, image)
     if size is not None and tuple(size) != tuple(image.shape[:2]):
-        image = crop(image, size, draw["crop_x"], draw["crop_y"])
+        image = pixel_changes.crop(image, size, draw["crop_x"], draw["crop_y"])
     # Only these work on floats; a light preset stays uint8 and costs next to nothing.
-    for change in (_random_warp, _random_colour, _random_blur, _random_erase):
-        image = change(image, draw, settings)
+    if settings.warp:
+        image = _random_warp(_float(image), draw, settings)
+    if settings.colour or settings.grey:
+        image = _random_colour(_float(image), draw, settings)
+    if settings.blur:
+        scale = between(settings.blur_scale, draw["blur_scale"])
+        image = sometimes(draw["blur"] < settings.blur, lambda x: pixel_changes.blur(x, scale), _float(image))
+    if settings.erase:
+        image = _random_erase(_float(image), draw, settings)
     image = to_uint8(image)
     if settings.jpeg:
         quality = between(settings.jpeg_quality, draw["jpeg_quality"])
-        image = sometimes(draw["jpeg"] < settings.jpeg, lambda x: compress(x, quality), image)
+        image = sometimes(draw["jpeg"] < settings.jpeg, lambda x: pixel_changes.compress(x, quality), image)
     return image
 
 
-def _random_warp(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
-    if not settings.warp:
-        return image
+def _float(image: tf.Tensor) -> tf.Tensor:
+    return tf.cast(image, tf.float32)
+
+
+def _random_warp(image: tf.Tensor, draw: Mapping[str, tf.Tensor], settings: Augmentation) -> tf.Tensor:
     shift = (_around(0.0, settings.shift, draw["shift_x"]), _around(0.0, settings.shift, draw["shift_y"]))
     scale = _around(1.0, settings.scale, draw["scale"])
     angle = _around(0.0, math.radians(settings.rotation), draw["rotation"])
-    return sometimes(draw["warp"] < settings.warp, lambda x: warp(x, shift, scale, angle), to_float(image))
+    return sometimes(draw["warp"] < settings.warp, lambda x: pixel_changes.warp(x, shift, scale, angle), image)
 
 
-def _random_colour(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
-    if not (settings.colour or settings.grey):
-        return image
+def _random_colour(image: tf.Tensor, draw: Mapping[str, tf.Tensor], settings: Augmentation) -> tf.Tensor:
     # What is off is neutral, so that one matrix serves both draws.
     on = tf.cast(draw["colour"] < settings.colour, tf.float32)
     grey = draw["grey"] < settings.grey
     brightness = on * _around(0.0, 255 * settings.brightness, draw["brightness"])
     contrast = 1 + on * _around(0.0, settings.contrast, draw["contrast"])
     saturation = 1 + on * _around(0.0, settings.saturation, draw["saturation"])
-    hue = on * _around(0.0, settings.hue, draw["hue"])
-    saturation = tf.where(grey, 0.0, saturation)
-    return sometimes((on > 0) | grey, lambda x: colour(x, brightness, contrast, saturation, hue), to_float(image))
+    changes = (brightness, contrast, tf.where(grey, 0.0, saturation), on * _around(0.0, settings.hue, draw["hue"]))
+    return sometimes((on > 0) | grey, lambda x: pixel_changes.colour(x, *changes), image)
 
 
-def _random_blur(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
-    if not settings.blur:
-        return image
-    scale = between(settings.blur_scale, draw["blur_scale"])
-    return sometimes(draw["blur"] < settings.blur, lambda x: blur(x, scale), to_float(image))
-
-
-def _random_erase(image: tf.Tensor, draw: Mapping, settings: Augmentation) -> tf.Tensor:
-    if not settings.erase:
-        return image
+def _random_erase(image: tf.Tensor, draw: Mapping[str, tf.Tensor], settings: Augmentation) -> tf.Tensor:
     # Random Erasing (Zhong et al., 2020) with a ratio of the sides of 0.3 to 1 / 0.3, log-uniform.
     side = tf.sqrt(between(settings.erase_area, draw["erase_area"]))
     stretch = tf.exp(_around(0.0, -math.log(0.3) / 2, draw["erase_ratio"]))
     extent = (tf.minimum(side * stretch, 1.0), tf.minimum(side / stretch, 1.0))
     corner = (draw["erase_y"] * (1 - extent[0]), draw["erase_x"] * (1 - extent[1]))
     level = 255 * draw["erase_level"]
-    return sometimes(draw["erase"] < settings.erase, lambda x: erase(x, corner, extent, level), to_float(image))
+    return sometimes(draw["erase"] < settings.erase, lambda x: pixel_changes.erase(x, corner, extent, level), image)
 
 
 def _around(centre: float, distance: float, draw: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ first pixel is at 0.5; images hold RGB from 0 to 255. A window is the part of a 
 output, xyxy in the photo's pixels; it may reach beyond the photo.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,15 +164,11 @@ def join_mosaic(tiles: Sequence[Sample]) -> Sample:
     height, width, _ = tiles[0].image.shape
     images = [tile.image for tile in tiles]
     rows = [tf.concat(images[:2], axis=1), tf.concat(images[2:], axis=1)]
-    corners = np.float32([[0, 0], [width, 0], [0, height], [width, height]])
-    boxes = [tile.boxes + np.tile(c, 2) for tile, c in zip(tiles, corners, strict=True)]
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float32)
+    boxes = [tile.boxes + np.tile(corner, 2) for tile, corner in zip(tiles, corners, strict=True)]
     landmarks = [tile.landmarks + corner for tile, corner in zip(tiles, corners, strict=True)]
-    return Sample(
-        tf.concat(rows, axis=0),
-        tf.concat(boxes, axis=0),
-        tf.concat(landmarks, axis=0),
-        tf.concat([tile.has_landmarks for tile in tiles], axis=0),
-    )
+    has_landmarks = [tile.has_landmarks for tile in tiles]
+    return Sample(*(tf.concat(parts, axis=0) for parts in (rows, boxes, landmarks, has_landmarks)))
 
 
 def mirror(sample: Sample) -> Sample:
@@ -222,9 +218,7 @@ def random_appearance(sample: Sample, seed: tf.Tensor, settings: Mapping[str, An
     color_seed, draw_seed = tf.unstack(tf.random.split(seed))
     draws = tf.random.stateless_uniform([5], draw_seed)
     mirrored, blurred, compressed = tf.unstack(draws[:3] < [settings["mirror"], settings["blur"], settings["jpeg"]])
-    sigma = between(settings["blur_sigma"], draws[3])
-    quality = between(settings["jpeg_quality"], draws[4])
-
+    sigma, quality = between(settings["blur_sigma"], draws[3]), between(settings["jpeg_quality"], draws[4])
     sample = sometimes(mirrored, mirror, sample)
     image = random_color(sample.image, color_seed, settings)
     image = sometimes(blurred, lambda x: gaussian_blur(x, sigma), image)
@@ -233,7 +227,7 @@ def random_appearance(sample: Sample, seed: tf.Tensor, settings: Mapping[str, An
 
 
 def _keep_visible(sample: Sample, size: Sequence[int], min_face: float) -> Sample:
-    limits = np.float32([size[1], size[0]])
+    limits = np.array([size[1], size[0]], np.float32)
     low, high = sample.boxes[:, :2], sample.boxes[:, 2:]
     center = (low + high) / 2
     low, high = (tf.clip_by_value(corner, 0.0, limits) for corner in (low, high))
@@ -244,16 +238,16 @@ def _keep_visible(sample: Sample, size: Sequence[int], min_face: float) -> Sampl
     return Sample(sample.image, *(tf.boolean_mask(values, kept) for values in faces))
 
 
-def _extent(image_size, size, choose):
+def _extent(image_size: tf.Tensor, size: Sequence[int], choose: Callable) -> tf.Tensor:
     """Returns width and height (2,) of the shape of `size` that fit in (tf.minimum) or around a photo."""
     unit = tf.constant([size[1], size[0]], tf.float32)
     ratio = _width_height(image_size) / unit
     return unit * choose(ratio[0], ratio[1])
 
 
-def _width_height(image_size):
+def _width_height(image_size: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reverse(image_size, axis=[0]), tf.float32)
 
 
-def _window(origin, extent):
+def _window(origin: tf.Tensor, extent: tf.Tensor) -> tf.Tensor:
     return tf.concat([origin, origin + extent], axis=-1)

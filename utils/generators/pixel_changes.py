@@ -1,6 +1,6 @@
 """Changes of an image's pixels in a graph, for training recognition and detection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ _LUMA = (0.299, 0.587, 0.114)
 _BLUR_RADIUS = 5
 
 
-def between(limits: tuple[float, float], draw: tf.Tensor) -> tf.Tensor:
+def between(limits: Sequence[Any], draw: tf.Tensor) -> tf.Tensor:
     """Returns the number between two limits at a draw of 0 to 1."""
     return limits[0] + (limits[1] - limits[0]) * draw
 
@@ -34,11 +34,6 @@ def to_uint8(image: tf.Tensor) -> tf.Tensor:
     if image.dtype == tf.uint8:
         return image
     return tf.saturate_cast(tf.round(image), tf.uint8)
-
-
-def to_float(image: tf.Tensor) -> tf.Tensor:
-    """Returns an image as float32, its values as they are."""
-    return tf.cast(image, tf.float32)
 
 
 def flip(image: tf.Tensor) -> tf.Tensor:
@@ -108,11 +103,14 @@ def colour_matrix(saturation: tf.Tensor, hue: tf.Tensor) -> tf.Tensor:
         (3, 3) float32. Grey stays as it is.
     """
     angle = 2.0 * np.pi * hue
-    cross = np.float32([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0, dtype=np.float32)
-    mean = np.full((3, 3), 1 / 3, np.float32)
-    rotation = tf.cos(angle) * (np.eye(3, dtype=np.float32) - mean) + mean + tf.sin(angle) * cross  # Rodrigues
-    luma = np.tile(np.float32(_LUMA), (3, 1))
-    return tf.matmul(saturation * (np.eye(3, dtype=np.float32) - luma) + luma, rotation)
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], np.float32) / np.sqrt(3.0, dtype=np.float32)
+    mean, luma, unit = (
+        np.full((3, 3), 1 / 3, np.float32),
+        np.full((3, 3), _LUMA, np.float32),
+        np.eye(3, dtype="float32"),
+    )
+    rotation = tf.cos(angle) * (unit - mean) + mean + tf.sin(angle) * cross  # Rodrigues
+    return tf.matmul(saturation * (unit - luma) + luma, rotation)
 
 
 def colour(
@@ -200,9 +198,7 @@ def erase(
     Returns:
         float32 of the same shape.
     """
-    rows, columns = (
-        _covered(side, first, length) for side, first, length in zip(image.shape[:2], corner, extent, strict=True)
-    )
+    rows, columns = map(_covered, image.shape[:2], corner, extent)
     return tf.where(rows[:, None, None] & columns[None, :, None], level, image)
 
 

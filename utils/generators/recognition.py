@@ -1,16 +1,15 @@
 """tf.data pipelines that feed the training of recognition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from nets.normalization import normalize
 from utils.generators.decoding import read_face
-from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
+from utils.generators.face_augmentations import Augmentation, augment
 from utils.generators.pixel_changes import crop
-from utils.generators.positions import Shard, ordered_images
-from utils.generators.samplers import Sampler, sequential
+from utils.generators.positions import CHUNK, Shard, ordered_images
+from utils.generators.samplers import Sampler
 from utils.generators.skipped_images import file_tensors
 
 
@@ -20,8 +19,7 @@ def recognition_dataset(
     size: tuple[int, int],
     batch_size: int,
     sampler: Sampler,
-    augmentation: str | Mapping | Augmentation = "light",
-    normalization: str = "symmetric",
+    augmentation: Augmentation,
     seed: int = 0,
     start: int = 0,
     shard: Shard = (0, 1),
@@ -42,47 +40,40 @@ def recognition_dataset(
         size: (height, width) of the network's input; images are letterboxed to it.
         batch_size: images a batch; a multiple of replicas * `sampler.group`.
         sampler: which image comes at which position, from `utils.generators.samplers`.
-        augmentation: A preset's name, changes to "none", or settings.
-        normalization: kind of `nets.normalization.normalize`.
+        augmentation: how images are changed.
         seed: of the augmentation.
-        start: first position; a multiple of `sampler.group`, of `sampler.block` * workers under
-            several workers.
+        start: first position; a multiple of `sampler.block` * workers.
         shard: (this worker from 0, number of workers). Blocks of positions are dealt in turn.
         replicas: parts that the batch is split into, each all anchors, all positives, all negatives.
 
     Returns:
-        Dataset of dict(image (B, h, w, 3) float32 normalised, label (B,) int32, index (B,) int64
+        Dataset of dict(image (B, h, w, 3) float32 pixels 0..255, label (B,) int32, index (B,) int64
         position in the stream).
 
     Raises:
-        ValueError: no images, or arguments that do not fit each other.
+        ValueError: no images, labels that do not fit, or an impossible batch size.
         ImageError: none of several images can be read.
     """
-    settings = find_augmentation(augmentation)
     files = file_tensors(paths, labels)
-    _check_stream(batch_size, sampler, start, shard, replicas)
-    order = ordered_images(sampler, start, shard=shard)
-    faces = _read_faces(order, files, sampler.group, _with_margin(size, settings.crop))
+    unit = replicas * sampler.group
+    if batch_size < 1 or batch_size % unit:
+        raise ValueError(f"batch_size {batch_size}: a positive multiple of {unit} expected")
+    order = ordered_images(sampler, start, shard)
+    faces = _read_faces(order, files, sampler.group, _with_margin(size, augmentation.crop))
     stream = tf.constant(seed, tf.int64)
 
-    def change(index, label, image):
-        return index, label, augment(image, [stream, index], settings, size)
+    def change(index: tf.Tensor, label: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return index, label, augment(image, [stream, index], augmentation, size)
 
-    def finish(*columns):
-        index, label, images = _lay_out(columns, sampler.group, replicas)
-        return {"image": normalize(images, normalization), "label": label, "index": index}
+    def finish(*columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _batch(*_lay_out(columns, sampler.group, replicas))
 
     batches = _map(faces, change).batch(batch_size, drop_remainder=True)
     return _map(batches, finish).prefetch(tf.data.AUTOTUNE).with_options(_options(shard))
 
 
 def validation_dataset(
-    paths: Sequence[str],
-    labels: Sequence[int],
-    size: tuple[int, int],
-    batch_size: int,
-    normalization: str = "symmetric",
-    margin: float = 0.0,
+    paths: Sequence[str], labels: Sequence[int], size: tuple[int, int], batch_size: int, margin: float = 0.0
 ) -> tf.data.Dataset:
     """Returns all images once, in order and unchanged; the last batch may be smaller.
 
@@ -91,7 +82,6 @@ def validation_dataset(
         labels: (N,) class ids.
         size: (height, width) of the network's input.
         batch_size: images a batch.
-        normalization: kind of `nets.normalization.normalize`.
         margin: the `crop` trained with: images are made larger by it and the middle is kept.
 
     Returns:
@@ -103,33 +93,22 @@ def validation_dataset(
         ImageError: none of several images can be read.
     """
     files = file_tensors(paths, labels)
-    order = ordered_images(sequential(labels), 0, len(files[0]))
+    order = tf.data.Dataset.range(len(labels)).batch(CHUNK).map(lambda position: (position, position))
     faces = _read_faces(order, files, 1, _with_margin(size, margin))
 
-    def middle(index, label, image):
+    def middle(index: tf.Tensor, label: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return index, label, crop(image, size, 0.5, 0.5)
 
-    def finish(index, label, images):
-        return {"image": normalize(images, normalization), "label": label, "index": index}
-
-    batches = _map(_map(faces, middle).batch(batch_size), finish)
+    batches = _map(_map(faces, middle).batch(batch_size), _batch)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(_options((0, 1)))
 
 
-def _check_stream(batch_size: int, sampler: Sampler, start: int, shard: Shard, replicas: int) -> None:
-    unit = replicas * sampler.group
-    if batch_size < 1 or batch_size % unit:
-        raise ValueError(f"batch_size {batch_size}: a positive multiple of {unit} expected")
-    worker, workers = shard
-    if not 0 <= worker < workers:
-        raise ValueError(f"shard {shard}: (worker from 0, number of workers) expected")
-    unit = sampler.group if workers == 1 else sampler.block * workers
-    if start < 0 or start % unit:
-        raise ValueError(f"start {start}: a multiple of {unit} from 0 expected")
-
-
 def _with_margin(size: tuple[int, int], margin: float) -> tuple[int, int]:
-    return tuple(round(side * (1 + margin)) for side in size)
+    return round(size[0] * (1 + margin)), round(size[1] * (1 + margin))
+
+
+def _batch(index: tf.Tensor, label: tf.Tensor, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {"image": tf.cast(images, tf.float32), "label": label, "index": index}
 
 
 def _read_faces(
@@ -138,11 +117,11 @@ def _read_faces(
     """Elements (position () int64, label () int32, image (h, w, 3) uint8) of readable groups."""
     paths, labels = files
 
-    def look_up(position, image):
+    def look_up(position: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, ...]:
         columns = (position, tf.gather(labels, image), tf.gather(paths, image))
         return columns if group == 1 else tuple(tf.reshape(x, [-1, group]) for x in columns)
 
-    def read(position, label, name):
+    def read(position: tf.Tensor, label: tf.Tensor, name: tf.Tensor) -> tuple[tf.Tensor, ...]:
         if group == 1:
             return position, label, read_face(name, size)
         return position, label, tf.stack([read_face(part, size) for part in tf.unstack(name)])
@@ -163,8 +142,7 @@ def _lay_out(columns: Sequence[tf.Tensor], group: int, replicas: int) -> Sequenc
     """Orders a batch: each replica's part has the first of every group, the second of every..."""
     if group == 1:
         return columns
-    rows = np.arange(columns[0].shape[0]).reshape(replicas, -1, group)
-    rows = rows.swapaxes(1, 2).ravel()
+    rows = np.arange(columns[0].shape[0]).reshape(replicas, -1, group).swapaxes(1, 2).ravel()
     return [tf.gather(column, rows) for column in columns]
 
 

@@ -7,7 +7,7 @@ it, so a training is resumed by starting at a position. Only the last rounds are
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,24 +39,14 @@ class Sampler:
     note: str = ""
 
 
-def sequential(labels: Sequence[int]) -> Sampler:
-    """Returns the order of the list, over and over; for validation.
-
-    Args:
-        labels: (N,) class ids; only their number counts.
-    """
-    count = _image_count(labels)
-    return Sampler(lambda position: np.asarray(position, np.int64) % count, count)
-
-
-def plain(labels: Sequence[int], seed: int) -> Sampler:
+def plain(labels: Sequence[Any], seed: int) -> Sampler:
     """Returns an order in which each epoch is a fresh permutation of all images.
 
     Args:
         labels: (N,) class ids; only their number counts.
         seed: of the permutations.
     """
-    count = _image_count(labels)
+    count = len(labels)
 
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(count)
@@ -131,10 +121,8 @@ def triplets(labels: Sequence[int], seed: int) -> Sampler:
     everyone, pairs = _group_by_person(labels), _group_by_person(labels, at_least=2)
     people, anchors = len(everyone.counts), len(pairs.counts)
     if people < 2 or anchors < 1:
-        raise ValueError(
-            f"no triplets in {people} people, {anchors} of them with two images or more: two "
-            "people and two images of one are needed"
-        )
+        found = f"no triplets in {people} people, {anchors} of them with two images or more"
+        raise ValueError(f"{found}: two people and two images of one are needed")
     turns = _turns(pairs, anchors, 2, seed)
 
     def order(number: int) -> np.ndarray:
@@ -183,7 +171,6 @@ class _People(NamedTuple):
 
 
 def _group_by_person(labels: Sequence[int], at_least: int = 1) -> _People:
-    _image_count(labels)
     _, person, counts = np.unique(labels, return_inverse=True, return_counts=True)
     offsets = np.cumsum(counts) - counts
     kept = counts >= at_least
@@ -220,9 +207,3 @@ def _left_out(labels: Sequence[int], used: int, where: str) -> str:
     if used == people:
         return ""
     return f"{people - used} of {people} people have a single image and are left out of {where}"
-
-
-def _image_count(labels: Sequence[int]) -> int:
-    if len(labels) == 0:
-        raise ValueError("no images to sample from")
-    return len(labels)

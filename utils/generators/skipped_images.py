@@ -1,8 +1,8 @@
 """Images of a training set that cannot be read."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -45,50 +45,27 @@ class SkippedImages:
         Returns:
             The paths that are new in `files`.
         """
-        seen = local_position(np.asarray(index).ravel(), self._sampler.block, self._shard)
-        if not len(seen):
-            return []
-        return self._advance(seen, int(seen.max()) + 1)
-
-    def finish(self, stop: int) -> list[str]:
-        """Takes the end of a stream that keeps its last batch: `validation_dataset`.
-
-        Args:
-            stop: Positions of the whole stream; what is missing before it was left out.
-
-        Returns:
-            The paths that are new in `files`.
-        """
-        return self._advance(np.array([], np.int64), local_position(stop, self._sampler.block, self._shard))
-
-    def summary(self) -> str:
-        """Returns a line on what was left out and a line for each file; "" where nothing was."""
-        if not self.dropped:
-            return ""
-        names = [f"  {path}: {reason}" for path, reason in self.files.items()]
-        head = f"{self.dropped} samples left out: {len(names)} images cannot be read"
-        return "\n".join([head, *names])
-
-    def _advance(self, seen: np.ndarray, stop: int) -> list[str]:
+        sampler, shard = self._sampler, self._shard
+        seen = local_position(np.asarray(index).ravel(), sampler.block, shard)
+        stop = int(seen.max(initial=-1)) + 1
         gone = np.setdiff1d(np.arange(self._next, stop), seen)
         self._next = max(self._next, stop)
         self.dropped += len(gone)
-        if not len(gone):
-            return []
-        positions = global_position(gone, self._sampler.block, self._shard)
-        indices = np.unique(self._sampler.image(positions))
-        candidates = [str(self._paths[i]) for i in indices]
-        reasons = {path: _why_unreadable(path) for path in candidates if path not in self.files}
+        images = np.unique(sampler.image(global_position(gone, sampler.block, shard)))
+        new = [path for path in (str(self._paths[i]) for i in images) if path not in self.files]
         # Of a triplet, only the image that is broken is named.
+        passing = "could not be read when its turn came" if sampler.group == 1 else ""
+        reasons = {path: _why_unreadable(path) or passing for path in new}
         found = {path: reason for path, reason in reasons.items() if reason}
-        if self._sampler.group == 1:
-            passing = "could not be read when its turn came"
-            found = {path: reason or passing for path, reason in reasons.items()}
         self.files |= found
         return list(found)
 
+    def summary(self) -> str:
+        """Returns a line on what was left out so far."""
+        return f"{self.dropped} samples left out: {len(self.files)} images cannot be read"
 
-def check_files(paths: Sequence[str]) -> list[tuple[str, str]]:
+
+def check_files(paths: Collection[str]) -> list[tuple[str, str]]:
     """Returns the files that are missing or empty, found without opening any.
 
     Args:
@@ -97,16 +74,9 @@ def check_files(paths: Sequence[str]) -> list[tuple[str, str]]:
     Returns:
         (path, what is wrong) of each bad file, in order.
     """
-
-    def check(part: Sequence[str]) -> list[tuple[str, str]]:
-        verdicts = ((str(path), _file_problem(path)) for path in part)
-        return [(path, problem) for path, problem in verdicts if problem]
-
-    # A part a thread: handing over single paths would take longer than the checks.
-    bounds = np.linspace(0, len(paths), _THREADS + 1).astype(int)
-    parts = [paths[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return [bad for part in pool.map(check, parts) for bad in part]
+    with ThreadPool(_THREADS) as pool:
+        problems = pool.map(_file_problem, paths)
+    return [(str(path), problem) for path, problem in zip(paths, problems, strict=True) if problem]
 
 
 def _file_problem(path: str) -> str:

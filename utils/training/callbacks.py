@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
+from tqdm import tqdm
 
 from utils.files.atomic_file import replacing
 from utils.generators.samplers import ORDER_VERSION
 from utils.generators.skipped_images import SkippedImages
+from utils.pictures.plots import save_curves
 from utils.training.checkpoints import list_checkpoints, save_checkpoint
 from utils.weights.loading import save_weights
 
@@ -27,31 +30,24 @@ class Progress(keras.callbacks.Callback):
         """Takes the steps of an epoch, the last epoch and the images of a step."""
         super().__init__()
         self.steps, self.epochs, self.batch_size = steps, epochs, batch_size
-        self._bar = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts a new bar."""
-        from tqdm import tqdm
-
         title = f"epoch {epoch + 1}/{self.epochs}"
         self._bar = tqdm(total=self.steps, desc=title, unit="step", dynamic_ncols=True)
-        self._start, self._done = time.perf_counter(), 0
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Moves the bar; the speed leaves out the first step, which compiles the network."""
-        self._done += 1
-        if self._done == 1:
+        if batch == 0:
             self._start = time.perf_counter()
-        seconds = time.perf_counter() - self._start
-        rate = (self._done - 1) * self.batch_size / seconds if self._done > 1 else 0.0
+        rate = batch * self.batch_size / max(time.perf_counter() - self._start, 1e-9)
         self._bar.set_postfix_str(f"loss {logs['loss']:.4f}, {rate:.1f} images/s", refresh=False)
         self._bar.update()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Closes the bar and prints the epoch's figures."""
         self._bar.close()
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
-        print(f"  {figures}")
+        print("  " + "  ".join(f"{name} {value:.4f}" for name, value in logs.items()))
 
 
 class LossStop(keras.callbacks.Callback):
@@ -62,7 +58,7 @@ class LossStop(keras.callbacks.Callback):
         super().__init__()
         self._folder = folder
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Raises TrainingStopped if the loss is NaN or infinite."""
         if math.isfinite(logs["loss"]):
             return
@@ -84,6 +80,10 @@ def read_losses(folder: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def _losses_before(folder: Path, epoch: int) -> list[dict[str, str]]:
+    return [row for row in read_losses(folder) if int(row["epoch"]) <= epoch]
+
+
 class LossLog(keras.callbacks.Callback):
     """Keeps losses.csv, epoch_loss.txt, epoch_val_loss.txt and loss.png up to date."""
 
@@ -92,13 +92,12 @@ class LossLog(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(folder) / "losses.csv"
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds a row for the epoch and writes the files anew."""
-        rows = [row for row in read_losses(self.path.parent) if int(row["epoch"]) <= epoch]
+        rows: list[dict[str, Any]] = _losses_before(self.path.parent, epoch)
+        figures = {name: f"{value:.6f}" for name, value in logs.items()}
         rate = float(self.model.optimizer.learning_rate)
-        rows.append({"epoch": epoch + 1, "learning_rate": f"{rate:.6g}"} | {
-            name: f"{value:.6f}" for name, value in logs.items()
-        })  # fmt: skip
+        rows.append({"epoch": epoch + 1, "learning_rate": f"{rate:.6g}", **figures})
         names = list(dict.fromkeys(name for row in rows for name in row))
         with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
             writer = csv.DictWriter(file, names)
@@ -109,11 +108,6 @@ class LossLog(keras.callbacks.Callback):
             if values:
                 with replacing(self.path.with_name(f"epoch_{name}.txt")) as temporary:
                     temporary.write_text("\n".join(values) + "\n")
-        self._draw(rows)
-
-    def _draw(self, rows: list[dict[str, str]]) -> None:
-        from utils.pictures.plots import save_curves
-
         save_curves(self.path.with_name("loss.png"), loss_curves(rows), "loss")
 
 
@@ -130,24 +124,16 @@ class EpochWeights(keras.callbacks.Callback):
         """Takes the folder, the epochs from file to file, and the notes for `save_weights`."""
         super().__init__()
         self.folder, self.every, self.info = Path(folder), every, info
-        self.best = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Reads the best loss so far, so that a resumed training keeps a better best_epoch."""
-        if self.best is None:
-            rows = [row for row in read_losses(self.folder) if int(row["epoch"]) <= epoch]
-            losses = [float(row.get("val_loss") or row["loss"]) for row in rows]
-            self.best = min(losses, default=math.inf)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes ep003-loss1.234-val_loss1.345.weights.h5 and best_epoch.weights.h5."""
-        watched = logs.get("val_loss", logs["loss"])
+        # The best loss so far is that of the log, which a resumed training goes on with.
+        earlier = [float(row.get("val_loss") or row["loss"]) for row in _losses_before(self.folder, epoch)]
         losses = "-".join(f"{n}{logs[n]:.3f}" for n in ("loss", "val_loss") if n in logs)
         paths = [self.folder / "last_epoch.weights.h5"]
         if (epoch + 1) % self.every == 0:
             paths.append(self.folder / f"ep{epoch + 1:03d}-{losses}.weights.h5")
-        if watched < self.best:
-            self.best = watched
+        if logs.get("val_loss", logs["loss"]) < min(earlier, default=math.inf):
             paths.append(self.folder / "best_epoch.weights.h5")
         with self.model.averaged():
             for path in paths:
@@ -157,45 +143,39 @@ class EpochWeights(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Writes a checkpoint after every `every` steps and after each epoch."""
 
-    def __init__(
-        self, folder: Path, every: int, keep: int, phase: int, steps: int, done: int = 0, batch_size: int | None = None
-    ) -> None:
+    def __init__(self, settings: Mapping[str, Any], phase: int, steps: int, batch_size: int, done: int) -> None:
         """Says when checkpoints are written.
 
         Args:
-            folder: where checkpoints go.
-            every: steps from one to the next; 0 for the ends of epochs only.
-            keep: number of checkpoints that stay.
+            settings: those of train.py.
             phase: number of the phase, from 0.
             steps: steps of an epoch.
-            done: steps of the first epoch that were made before.
             batch_size: images of a step; an epoch can only be resumed with the same.
+            done: steps of the first epoch that were made before.
         """
         super().__init__()
-        self.folder, self.every, self.keep = folder, every, keep
-        self.phase, self.steps, self.done = phase, steps, done
-        self.batch_size = batch_size
+        self.folder, self.keep = Path(settings["save_dir"]) / "checkpoints", settings["keep_checkpoints"]
+        self.every, self.steps, self.done = settings["checkpoint_steps"], steps, done
+        self.state = {"phase": phase, "steps": steps, "batch_size": batch_size, "order": ORDER_VERSION}
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Remembers the epoch for checkpoints inside it."""
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Saves in the middle of an epoch."""
-        self.done += 1
-        if self.every and self.done % self.every == 0 and self.done < self.steps:
-            self._save(self.epoch, self.done)
+        done = self.done + batch + 1
+        if self.every and done % self.every == 0 and done < self.steps:
+            self._save(self.epoch, done)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Saves between epochs."""
         self.done = 0
         self._save(epoch + 1, 0)
 
     def _save(self, epoch: int, step: int) -> None:
-        state = {"phase": self.phase, "epoch": epoch, "step_of_epoch": step}
-        state |= {"steps": self.steps, "batch_size": self.batch_size, "order": ORDER_VERSION}
-        updates = int(self.model.updates.numpy())
-        save_checkpoint(self.folder, updates, self.model.state(), state, self.keep)
+        state = {**self.state, "epoch": epoch, "step_of_epoch": step}
+        save_checkpoint(self.folder, int(self.model.updates.numpy()), self.model.state(), state, self.keep)
 
 
 class Skipped(keras.callbacks.Callback):
@@ -206,16 +186,15 @@ class Skipped(keras.callbacks.Callback):
         super().__init__()
         self._skipped = skipped
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Compares the positions of the batch with those expected, and prints what is missing."""
         for path in self._skipped.update(self.model.index.numpy()):
             print(f"\nleft out: {path}: {self._skipped.files[path]}")
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Prints how many images were left out so far."""
-        summary = self._skipped.summary()
-        if summary:
-            print(f"  {summary.splitlines()[0]}")
+        if self._skipped.dropped:
+            print(f"  {self._skipped.summary()}")
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -224,18 +203,12 @@ class TensorBoard(keras.callbacks.Callback):
     def __init__(self, folder: Path) -> None:
         """Takes the folder of the event files."""
         super().__init__()
-        import tensorflow as tf
-
         self._writer = tf.summary.create_file_writer(str(folder))
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes each figure as a scalar."""
-        import tensorflow as tf
-
-        metadata = tf.compat.v1.SummaryMetadata(
-            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
-        )
-        metadata.data_class = 1  # DATA_CLASS_SCALAR
+        plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+        metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin, data_class="DATA_CLASS_SCALAR")
         with self._writer.as_default():
             for name, value in logs.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), epoch + 1, metadata)
@@ -256,16 +229,14 @@ def create_callbacks(
         batch_size: images of a step.
         done: steps of the first epoch that were made before.
     """
-    folder, period = Path(settings["save_dir"]), settings["checkpoint_steps"]
-    checkpoints = folder / "checkpoints"
-    keep = settings["keep_checkpoints"]
+    folder = Path(settings["save_dir"])
     chosen = [
-        LossStop(checkpoints),
+        LossStop(folder / "checkpoints"),
         *task.callbacks(),
         Progress(steps - done, last_epoch, batch_size),
         LossLog(folder),
         EpochWeights(folder, settings["save_period"], task.info),
-        Checkpoints(checkpoints, period, keep, phase, steps, done, batch_size),
+        Checkpoints(settings, phase, steps, batch_size, done),
     ]
     if settings["tensorboard"]:
         chosen.append(TensorBoard(folder / "tensorboard"))

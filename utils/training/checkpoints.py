@@ -1,7 +1,6 @@
 """Checkpoints: all that training needs to go on as if it had never stopped, in one HDF5 file."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from utils.files.atomic_file import replacing
 from utils.generators.samplers import ORDER_VERSION
 
-_NAME = re.compile(r"step-(\d{8})\.ckpt\.h5")
+_OTHER = "it was written with other settings"
 
 
 def save_checkpoint(
@@ -43,10 +42,7 @@ def save_checkpoint(
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
     """Returns the paths of a folder's checkpoints, oldest first."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted(Path(folder).glob(f"step-{'[0-9]' * 8}.ckpt.h5"))
 
 
 def read_state(path: str | Path) -> dict[str, Any]:
@@ -78,17 +74,13 @@ def load_checkpoint(path: str | Path, variables: Sequence) -> dict[str, Any]:
     state = read_state(path)
     with h5py.File(path, "r") as file:
         if file.attrs["count"] != len(variables):
-            raise ValueError(
-                f"{path}: holds {file.attrs['count']} variables, this training has "
-                f"{len(variables)}: it was written with other settings"
-            )
+            held = file.attrs["count"]
+            raise ValueError(f"{path}: holds {held} variables, this training has {len(variables)}: {_OTHER}")
         values = [file[f"variables/{i:05d}"][()] for i in range(len(variables))]
     for variable, value in zip(variables, values, strict=True):
         if tuple(variable.shape) != tuple(np.shape(value)):
-            raise ValueError(
-                f"{path}: {getattr(variable, 'path', variable.name)} has shape {np.shape(value)}, "
-                f"this training needs {tuple(variable.shape)}: it was written with other settings"
-            )
+            name, needed = getattr(variable, "path", variable.name), tuple(variable.shape)
+            raise ValueError(f"{path}: {name} has shape {np.shape(value)}, this training needs {needed}: {_OTHER}")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return state

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from nets.layers import configure_batch_norms
-from nets.retinaface import HEAD_PREFIXES, MOBILENET_BLOCKS, RetinaFace
+from nets.retinaface import HEAD_PREFIXES, RetinaFace
 from utils.config import cfg_mnet, cfg_re50
 from utils.datasets.wider_labels import read_wider_labels
 from utils.generators.detection import detection_dataset, validation_dataset
@@ -21,7 +21,7 @@ DETECTION_LOSSES = ("retinaface", "retinaface_blocks", "retinaface_distill")
 
 # Changes to `utils.generators.photo_augmentations.AUGMENTATION` by the names of train.py.
 _PLAIN = dict.fromkeys(("grey", "blur", "jpeg"), 0.0)
-_AUGMENTATIONS = {
+_AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "strong": {},
     "light": {**_PLAIN, "crop_scale": (0.5, 1.0)},
     "none": {  # the whole photo, as it is
@@ -53,38 +53,34 @@ class DetectionTask:
         Raises:
             ValueError, OSError: settings or data that cannot work.
         """
-        self.settings = settings
+        self.settings, self.backbone = settings, settings["backbone"]
         self._check()
-        backbone = settings["backbone"]
-        self.cfg = cfg_mnet if backbone == "mobilenet" else cfg_re50
+        self.cfg: Mapping[str, Any] = cfg_mnet if self.backbone == "mobilenet" else cfg_re50
         side = self.cfg["train_image_size"]
         self.size = tuple(settings["input_shape"] or (side, side))[:2]
         self._read_labels()
         self.epoch_length = len(self.items)
-        self.info = {"backbone": f"retinaface_{backbone}"}
+        self.info = {"backbone": f"retinaface_{self.backbone}"}
         with strategy.scope():
-            network = RetinaFace(self.cfg, backbone)
+            network = RetinaFace(self.cfg, self.backbone)
             if settings["model_path"] is not None:
                 self._load(network, settings["model_path"], skip_mismatch=True)
             configure_batch_norms(network, settings["batch_norm_momentum"], settings["sync_batch_norm"])
-            self.trainer = self._trainer(network, backbone)
+            self.trainer = self._trainer(network)
 
     def _check(self) -> None:
         """Raises ValueError where settings cannot work, before the labels are read."""
-        settings, backbone = self.settings, self.settings["backbone"]
-        if settings["loss"] not in DETECTION_LOSSES:
-            names = ", ".join(DETECTION_LOSSES)
-            raise ValueError(f"loss {settings['loss']!r} is not one of {names}")
-        if backbone not in ("mobilenet", "resnet50"):
-            raise ValueError(f"loss retinaface: backbone {backbone!r} is not mobilenet or resnet50")
-        if settings["loss"] != "retinaface":
-            self._check_distillation()
-        if settings["augmentation"] not in _AUGMENTATIONS:
-            names = ", ".join(_AUGMENTATIONS)
-            raise ValueError(f"augmentation {settings['augmentation']!r} is not one of {names}")
+        loss = self.settings["loss"]
+        if self.backbone not in ("mobilenet", "resnet50"):
+            raise ValueError(f"loss retinaface: backbone {self.backbone!r} is not mobilenet or resnet50")
+        if loss != "retinaface" and self.backbone != "mobilenet":
+            raise ValueError(f"loss {loss}: backbone mobilenet only, not {self.backbone}")
+        if loss != "retinaface" and not self.settings["teacher_path"]:
+            raise ValueError(f"loss {loss} needs teacher_path, the detector to learn from")
 
     def _read_labels(self) -> None:
-        settings, problems = self.settings, []
+        settings = self.settings
+        problems: list[str] = []
         items = read_wider_labels(settings["annotation_path"], problems=problems)
         if problems:
             print(f"left out: {len(problems)} impossible boxes, the first {problems[0]}")
@@ -95,23 +91,16 @@ class DetectionTask:
         faces = sum(len(item[1]) for item in self.items)
         self.summary = f"{len(self.items)} photos with {faces} faces; {held} photos held out"
 
-    def _check_distillation(self) -> None:
-        loss, backbone = self.settings["loss"], self.settings["backbone"]
-        if backbone != "mobilenet":
-            raise ValueError(f"loss {loss}: backbone mobilenet only, not {backbone}")
-        if not self.settings["teacher_path"]:
-            raise ValueError(f"loss {loss} needs teacher_path, the detector to learn from")
-
-    def _trainer(self, network: keras.Model, backbone: str) -> Trainer:
+    def _trainer(self, network: keras.Model) -> Trainer:
         settings, loss = self.settings, self.settings["loss"]
         if loss == "retinaface":
             return DetectionTrainer(network, self.cfg["loc_weight"], settings["ema"])
-        teacher = RetinaFace(self.cfg, backbone)
+        teacher = RetinaFace(self.cfg, self.backbone)
         self._load(teacher, settings["teacher_path"])
         teacher.trainable = False
         if loss == "retinaface_distill":
-            return DetectionDistiller(network, teacher, MOBILENET_BLOCKS, settings["ema"])
-        trainer = DetectionBlockDistiller(network, teacher, MOBILENET_BLOCKS, settings["ema"])
+            return DetectionDistiller(network, teacher, settings["ema"])
+        trainer = DetectionBlockDistiller(network, teacher, settings["ema"])
         if settings["model_path"] is None:
             batch = next(iter(self.dataset(settings["batch_size"], 0)))
             trainer.blocks.calibrate(batch["image"])
@@ -131,15 +120,9 @@ class DetectionTask:
     def dataset(self, batch_size: int, position: int) -> tf.data.Dataset:
         """Returns the endless stream of batches from a position on."""
         settings = self.settings
+        changes = _AUGMENTATIONS[settings["augmentation"]]
         return detection_dataset(
-            self.items,
-            self.size,
-            batch_size,
-            _AUGMENTATIONS[settings["augmentation"]],
-            seed=settings["seed"],
-            start=position,
-            cfg=self.cfg,
-            mosaic=settings["mosaic"],
+            self.items, self.size, batch_size, changes, settings["seed"], position, self.cfg, settings["mosaic"]
         )
 
     def validation(self, batch_size: int) -> tf.data.Dataset | None:

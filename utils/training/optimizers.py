@@ -72,10 +72,8 @@ def build_optimizer(
         if optimizer_class is keras.optimizers.SGD:
             raise ValueError(f"optimizer {name!r} has no epsilon; leave it None")
         settings = {**settings, "epsilon": epsilon}
-    required = optimizer_class is keras.optimizers.AdamW
-    optimizer = optimizer_class(
-        learning_rate, weight_decay=weight_decay if weight_decay or required else None, clipnorm=clipnorm, **settings
-    )
+    none = 0.0 if optimizer_class is keras.optimizers.AdamW else None  # AdamW wants a number
+    optimizer = optimizer_class(learning_rate, weight_decay=weight_decay or none, clipnorm=clipnorm, **settings)
     optimizer.exclude_from_weight_decay(var_names=[UNDECAYED])
     return optimizer
 
@@ -92,12 +90,6 @@ def phase_optimizer(
         steps: steps of an epoch.
         epochs: the epochs of the phase, counted from 0.
     """
-    rate = phase.learning_rate or settings["learning_rate"]
-    return build_optimizer(
-        settings["optimizer"],
-        phase_schedule(settings, rate, batch_size, steps, epochs),
-        momentum=settings["momentum"],
-        weight_decay=settings["weight_decay"],
-        clipnorm=settings["clipnorm"],
-        epsilon=settings["epsilon"],
-    )
+    schedule = phase_schedule(settings, phase.learning_rate or settings["learning_rate"], batch_size, steps, epochs)
+    chosen = {name: settings[name] for name in ("momentum", "weight_decay", "clipnorm", "epsilon")}
+    return build_optimizer(settings["optimizer"], schedule, **chosen)

@@ -11,18 +11,20 @@ import tensorflow as tf
 from nets.backbones import BACKBONES, HEAD_LAYERS, find_backbone
 from nets.facenet import facenet
 from nets.layers import configure_batch_norms
+from nets.normalization import normalize
 from utils.datasets.cls_list import read_cls_txt
 from utils.datasets.splits import split_by_identity, split_by_image
 from utils.engine.devices import worker_shard
+from utils.evaluation.lfw_pairs import load_pairs
 from utils.generators import samplers
-from utils.generators.face_augmentations import find_augmentation
+from utils.generators.face_augmentations import PRESETS
 from utils.generators.recognition import recognition_dataset, validation_dataset
 from utils.generators.skipped_images import SkippedImages, check_files
 from utils.training.callbacks import Skipped
 from utils.training.recognition_trainer import LOSSES, RecognitionTrainer
 from utils.training.verification import Verification, sample_pairs
 from utils.weights.loading import load_weights
-from utils.weights.weight_files import read_weight_file
+from utils.weights.weight_files import WeightFile, read_weight_file
 
 DISTILLATIONS = ("distill", "distill_blocks")  # a teacher stands in for labels
 LOSS_SETTINGS = (
@@ -55,28 +57,25 @@ class RecognitionTask:
             ValueError, OSError: settings or data that cannot work.
         """
         self.settings = settings
-        head, self.order, _ = LOSSES[settings["loss"]]
+        self.head, self.order, _ = LOSSES[settings["loss"]]
         self._read_data()
         self.sampler = self._build_sampler(settings["batch_size"])
         self.epoch_length = self.sampler.epoch_length
         self.backbone = find_backbone(settings["backbone"])
         self.input_shape = tuple(settings["input_shape"] or self.backbone.input_shape)
-        self.augmentation = dataclasses.replace(
-            find_augmentation(settings["augmentation"]), crop=settings["random_crop"]
-        )
+        self.augmentation = dataclasses.replace(PRESETS[settings["augmentation"]], crop=settings["random_crop"])
         with strategy.scope():
-            self._build(head)
+            self._build()
 
     def _read_data(self) -> None:
         settings = self.settings
         paths, labels = read_cls_txt(settings["annotation_path"], check_images=False)
-        bad = check_files(paths)
-        if len(bad) == len(paths):
+        bad = dict(check_files(paths))
+        there = np.array([path not in bad for path in paths])
+        if not there.any():
             raise ValueError(f"{settings['annotation_path']}: none of its images is there")
-        for path, problem in bad:
+        for path, problem in bad.items():
             print(f"left out: {path}: {problem}")
-        gone = {path for path, _ in bad}
-        there = np.array([path not in gone for path in paths])
         paths, labels = paths[there], labels[there]
         kept, held = split_by_identity(labels, settings["val_people"], settings["seed"])
         self.held_paths, self.held_labels = paths[held], labels[held]
@@ -92,11 +91,8 @@ class RecognitionTask:
     def _draw_pairs(self) -> None:
         """Draws the pairs that held-out people are verified on."""
         rng = np.random.default_rng(self.settings["seed"])
-        self.pairs, self.same = np.zeros((0, 2), int), np.zeros(0, bool)
-        if len(self.held_labels):
-            self.pairs, self.same = sample_pairs(self.held_labels, VERIFIED_PAIRS, rng)
-        least = min(np.sum(self.same), np.sum(~self.same))
-        if self.settings["val_people"] and least < LEAST_PAIRS:
+        self.pairs, self.same = sample_pairs(self.held_labels, VERIFIED_PAIRS, rng)
+        if self.settings["val_people"] and min(np.sum(self.same), np.sum(~self.same)) < LEAST_PAIRS:
             people = len(np.unique(self.held_labels))
             raise ValueError(
                 f"val_people {self.settings['val_people']}: the {people} people held out make too "
@@ -123,62 +119,45 @@ class RecognitionTask:
         chosen = samplers.balanced if settings["sampler"] == "balanced" else samplers.plain
         return chosen(labels, settings["seed"])
 
-    def _build(self, head: str | None) -> None:
+    def _build(self) -> None:
         settings, teacher, size = self.settings, None, self.settings["embedding_size"]
         start = settings["model_path"] and read_weight_file(settings["model_path"])
-        fitting = start.build_settings() if start else {"symmetric": False}
+        fitting: dict[str, Any] = start.build_settings() if start else {"symmetric": False}
         if settings["loss"] in DISTILLATIONS:
             teacher, taught = self._read_teacher()
             size = teacher[0].output_shape[-1]
-        if settings["loss"] == "distill_blocks":
-            self._check_blocks(start, taught)
-            fitting = taught
+            if settings["loss"] == "distill_blocks":
+                self._check_blocks(start, taught)
+                fitting = taught
         if start and start.network() not in (None, settings["backbone"]):
             raise ValueError(f"{start.path}: holds {start.network()} weights, backbone is {settings['backbone']}")
-        self.info = {
+        built: dict[str, Any] = {
             "backbone": settings["backbone"],
             "embedding_size": size or fitting.get("embedding_size") or self.backbone.embedding_size,
             "symmetric": fitting["symmetric"],
-            "normalization": fitting.get("normalization", self.backbone.normalization),
         }
-        network = facenet(
-            self.input_shape,
-            self.people if head else None,
-            settings["backbone"],
-            "train" if head else "predict",
-            head or "softmax",
-            self.info["embedding_size"],
-            settings["keep_probability"],
-            self.info["symmetric"],
-            settings["sample_rate"],
-        )
+        normalization = fitting.get("normalization", self.backbone.normalization)
+        self.info = {**built, "normalization": normalization}
+        if self.head:
+            built |= {"num_classes": self.people, "mode": "train", "head": self.head}
+            built["sample_rate"] = settings["sample_rate"]
+        network = facenet(self.input_shape, keep_probability=settings["keep_probability"], **built)
         if start:
             print(f"{start.path}: {load_weights(network, start, skip_mismatch=True)}")
         configure_batch_norms(network, settings["batch_norm_momentum"], settings["sync_batch_norm"])
-        self.trainer = self._build_trainer(network, teacher)
+        chosen = {name: settings[name] for name in LOSS_SETTINGS} | {"blocks": self.backbone.blocks}
+        self.trainer = RecognitionTrainer(network, settings["loss"], normalization, teacher, settings["ema"], **chosen)
         if settings["loss"] == "distill_blocks" and not start:
             self._calibrate()
-
-    def _build_trainer(self, network: keras.Model, teacher: tuple[keras.Model, str] | None) -> RecognitionTrainer:
-        settings = self.settings
-        return RecognitionTrainer(
-            network,
-            settings["loss"],
-            self.info["normalization"],
-            teacher,
-            settings["ema"],
-            blocks=self.backbone.blocks,
-            **{name: settings[name] for name in LOSS_SETTINGS},
-        )
 
     def _calibrate(self) -> None:
         """Prepares the blocks of a randomly initialised network by some of the images."""
         count = min(CALIBRATION_IMAGES, len(self.paths))
         chosen = np.random.default_rng(self.settings["seed"]).permutation(len(self.paths))[:count]
-        images = self._unchanged(self.paths[chosen], self.labels[chosen], count)
-        self.trainer.calibrate(next(iter(images))["image"])
+        batch = next(iter(self._unchanged(self.paths[chosen], self.labels[chosen], count)))
+        self.trainer.blocks.calibrate(normalize(batch["image"], self.info["normalization"]))
 
-    def _check_blocks(self, start, taught):
+    def _check_blocks(self, start: WeightFile | None, taught: Mapping[str, Any]) -> None:
         """Raises ValueError where student and teacher cannot be cut into the same blocks."""
         backbone, teacher = self.settings["backbone"], self.settings["teacher_backbone"]
         if not self.backbone.blocks:
@@ -189,21 +168,18 @@ class RecognitionTask:
         if start and start.build_settings()["symmetric"] != taught["symmetric"]:
             raise ValueError(f"{start.path}: pads its convolutions otherwise than the teacher does")
 
-    def _read_teacher(self):
+    def _read_teacher(self) -> tuple[tuple[keras.Model, str], dict[str, Any]]:
         """Returns (network, its normalization) and the build settings of its weight file."""
         settings = self.settings
         if not settings["teacher_path"]:
             raise ValueError(f"loss {settings['loss']} needs teacher_path, the weights to learn from")
-        source = read_weight_file(settings["teacher_path"])
-        fitting, backbone = source.build_settings(), find_backbone(settings["teacher_backbone"])
-        network = facenet(
-            backbone=settings["teacher_backbone"],
-            embedding_size=fitting.get("embedding_size"),
-            symmetric=fitting["symmetric"],
-        )
+        source, name = read_weight_file(settings["teacher_path"]), settings["teacher_backbone"]
+        fitting = source.build_settings()
+        size = fitting.get("embedding_size")
+        network = facenet(backbone=name, embedding_size=size, symmetric=fitting["symmetric"])
         load_weights(network, source)
         network.trainable = False
-        return (network, fitting.get("normalization", backbone.normalization)), fitting
+        return (network, fitting.get("normalization", find_backbone(name).normalization)), fitting
 
     def freeze(self, frozen: bool) -> None:
         """Freezes all but the head, or nothing; frozen batch norms keep their statistics."""
@@ -213,30 +189,19 @@ class RecognitionTask:
     def dataset(self, batch_size: int, position: int) -> Any:
         """Returns the endless stream of batches from a position on; pixels, not normalised."""
         strategy, shard = self.trainer.distribute_strategy, worker_shard()
-        replicas = strategy.num_replicas_in_sync
         self.sampler = self._build_sampler(batch_size)
         multiple = self.sampler.block * shard[1]
-        multiple = max(multiple, self.sampler.group)
         start = -(-position // multiple) * multiple
         self.skipped = SkippedImages(self.paths, self.sampler, start, shard)
 
-        def stream(batch_size, parts):
+        def stream(batch_size: int, replicas: int) -> tf.data.Dataset:
+            files, seed = (self.paths, self.labels, self.input_shape[:2]), self.settings["seed"]
             return recognition_dataset(
-                self.paths,
-                self.labels,
-                self.input_shape[:2],
-                batch_size,
-                self.sampler,
-                self.augmentation,
-                "pixels",
-                self.settings["seed"],
-                start,
-                shard=shard,
-                replicas=parts,
+                *files, batch_size, self.sampler, self.augmentation, seed, start, shard, replicas
             )
 
         if shard[1] == 1:  # `fit` splits the batch over the replicas
-            return stream(batch_size, replicas)
+            return stream(batch_size, strategy.num_replicas_in_sync)
         # Under several workers each replica draws batches of its own size from its worker's shard.
         return strategy.distribute_datasets_from_function(
             lambda context: stream(context.get_per_replica_batch_size(batch_size), 1)
@@ -246,32 +211,23 @@ class RecognitionTask:
         self, paths: Sequence[str], labels: Sequence[int], batch_size: int, margin: float = 0.0
     ) -> tf.data.Dataset:
         """Returns images without augmentation; a margin is cut off, as random crops lose it."""
-        size = self.input_shape[:2]
-        return validation_dataset(paths, labels, size, batch_size, "pixels", margin)
+        return validation_dataset(paths, labels, self.input_shape[:2], batch_size, margin)
 
     def validation(self, batch_size: int) -> tf.data.Dataset | None:
         """Returns the held-out images of known people, or None."""
         if not len(self.val_paths) or self.order != "images":
             return None
-        margin = self.settings["random_crop"]
-        return self._unchanged(self.val_paths, self.val_labels, batch_size, margin)
+        return self._unchanged(self.val_paths, self.val_labels, batch_size, self.settings["random_crop"])
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns callbacks that name unreadable images and verify held-out people and LFW."""
         settings, batch_size = self.settings, self.settings["batch_size"]
-        chosen = [Skipped(self.skipped)]
+        chosen: list[keras.callbacks.Callback] = [Skipped(self.skipped)]
         if len(self.held_paths):
-            margin = settings["random_crop"]
-            faces = self._unchanged(self.held_paths, self.held_labels, batch_size, margin)
+            faces = self._unchanged(self.held_paths, self.held_labels, batch_size, settings["random_crop"])
             chosen.append(Verification("held_out", faces, self.pairs, self.same))
         if settings["lfw_dir_path"]:
-            chosen.append(self._lfw(batch_size))
+            found = load_pairs(settings["lfw_dir_path"], settings["lfw_pairs_path"])
+            faces = self._unchanged([str(p) for p in found.images], [0] * len(found.images), batch_size)
+            chosen.append(Verification("lfw", faces, found.indices, found.labels, settings["lfw_period"]))
         return chosen
-
-    def _lfw(self, batch_size: int) -> Verification:
-        from utils.evaluation.lfw_pairs import load_pairs
-
-        settings = self.settings
-        found = load_pairs(settings["lfw_dir_path"], settings["lfw_pairs_path"])
-        faces = self._unchanged([str(p) for p in found.images], [0] * len(found.images), batch_size)
-        return Verification("lfw", faces, found.indices, found.labels, settings["lfw_period"])

@@ -1,6 +1,6 @@
 """The losses that recognition networks are trained with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from nets import recognition_losses as formulas
 from nets.block_distillation import BlockDistillation
-from nets.heads import CenterBank
+from nets.heads import move_centers
 from nets.normalization import normalize
 from utils.training.trainer import Trainer
 
@@ -60,97 +60,77 @@ class RecognitionTrainer(Trainer):
         super().__init__(network, ema)
         outputs = [network.get_layer(name).output for name in ("Prelogits", "Embedding")]
         self.features = keras.Model(network.input, outputs)
-        self.head = network.get_layer("Scores") if head else None
-        self.loss_name = loss
-        self._embed = tf.function(
-            lambda pixels: self.features(normalize(pixels, normalization), training=False)[1],
-            input_signature=[tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)],
-        )
-        self.normalization = normalization
+        self.head: Any = network.get_layer("Scores") if head else None
+        self.loss_name, self.normalization = loss, normalization
         self.settings = {name: value for name, value in settings.items() if value is not None}
-        self._teach = teacher and _teaching(*teacher)
-        if loss == "distill_blocks":
+        self._teach: Any = _teaching(*teacher) if teacher else None
+        if teacher and loss == "distill_blocks":
             self.blocks = BlockDistillation(network, teacher[0], self.settings["blocks"])
         if loss == "softmax+center":
-            size, classes = self.head.kernel.shape
-            self.centers = CenterBank(classes, size, self._setting("center_rate", 0.5))
-        self._terms = {
-            "triplet+softmax": self._triplet_softmax,
-            "triplet": self._triplet,
-            "softmax": self._softmax,
-            "softmax+center": self._softmax_center,
-            "arcface": self._margin,
-            "cosface": self._margin,
-            "distill": self._distill,
-            "distill_blocks": None,
-        }[loss]
+            size, classes = network.get_layer("Scores").kernel.shape
+            first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+            self.centers = tf.Variable(tf.zeros((classes, size)), trainable=False, aggregation=first)
+            self.extra_variables = [self.centers]
+
+    def losses(self, batch: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+        """Returns the terms of the loss; see `Trainer.losses`."""
+        images, labels = normalize(batch["image"], self.normalization), batch["label"]
+        if self.loss_name == "distill_blocks":
+            return {"blocks": self.blocks(images, training)}
+        prelogits, embeddings = self.features(images, training=training)
+        if self.loss_name == "distill":
+            return self._distill(embeddings, self._teach(batch["image"]))
+        if self.loss_name == "triplet":
+            return self._triplet(embeddings, labels)
+        if self.loss_name in ("arcface", "cosface"):
+            return self._margin(embeddings, labels)
+        terms = self._softmax(prelogits, labels)
+        if self.loss_name == "softmax+center":
+            terms |= self._center(prelogits, labels, training)
+        if self.loss_name == "triplet+softmax":
+            anchor, positive, negative = formulas.split_triplets(embeddings)
+            terms["triplet"] = formulas.triplet_loss(anchor, positive, negative, self._setting("margin", 0.2))
+        return terms
+
+    @tf.function(reduce_retracing=True)
+    def embed(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Returns the (B, D) embeddings of images (B, H, W, 3), 0..255."""
+        return self.features(normalize(pixels, self.normalization), training=False)[1]
 
     def _setting(self, name: str, default: Any) -> Any:
         return self.settings.get(name, default)
 
-    def losses(self, batch: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-        """Returns the terms of the loss; see `Trainer.losses`."""
-        images = normalize(batch["image"], self.normalization)
-        if self.loss_name == "distill_blocks":
-            return {"blocks": self.blocks(images, training)}
-        prelogits, embeddings = self.features(images, training=training)
-        terms = self._terms(batch, prelogits, embeddings)
-        if training and self.loss_name == "softmax+center":
-            self.centers.update(tf.stop_gradient(prelogits), batch["label"])
-        return terms
-
-    def calibrate(self, pixels: tf.Tensor) -> None:
-        """Prepares a randomly initialised network for "distill_blocks", see `BlockDistillation`.
-
-        Args:
-            pixels: images (B, H, W, 3), 0..255.
-        """
-        self.blocks.calibrate(normalize(pixels, self.normalization))
-
-    def embed(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Returns the (B, D) embeddings of images (B, H, W, 3), 0..255."""
-        return self._embed(pixels)
-
-    def extra_variables(self) -> list:
-        """Returns the class centres of center loss, where it is the loss."""
-        return [self.centers.centers] if self.loss_name == "softmax+center" else []
-
-    def _cross_entropy(self, logits, labels):
+    def _cross_entropy(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return formulas.softmax_cross_entropy(logits, labels, self._setting("label_smoothing", 0.0))
 
-    def _softmax(self, batch, prelogits, embeddings):
-        logits, labels = self.head(prelogits), batch["label"]
+    def _softmax(self, prelogits: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = self.head(prelogits)
         return {"softmax": self._cross_entropy(logits, labels), "_accuracy": _accuracy(logits, labels)}
 
-    def _softmax_center(self, batch, prelogits, embeddings):
-        center = formulas.center_loss(prelogits, batch["label"], self.centers.centers)
-        prelogits_norm = formulas.prelogits_norm(prelogits)
-        return self._softmax(batch, prelogits, embeddings) | {
+    def _center(self, prelogits: tf.Tensor, labels: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
+        center, norm = formulas.center_loss(prelogits, labels, self.centers), formulas.prelogits_norm(prelogits)
+        if training:
+            move_centers(self.centers, tf.stop_gradient(prelogits), labels, self._setting("center_rate", 0.5))
+        return {
             "center": self._setting("center_factor", 0.01) * center,
-            "prelogits": self._setting("prelogits_factor", 5e-4) * prelogits_norm,
+            "prelogits": self._setting("prelogits_factor", 5e-4) * norm,
         }
 
-    def _triplet_softmax(self, batch, prelogits, embeddings):
-        triplets = formulas.split_triplets(embeddings)
-        triplet = formulas.triplet_loss(*triplets, alpha=self._setting("margin", 0.2))
-        return self._softmax(batch, prelogits, embeddings) | {"triplet": triplet}
-
-    def _triplet(self, batch, prelogits, embeddings):
+    def _triplet(self, embeddings: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         hard = self._setting("mining", "semihard") == "hard"
         mine = formulas.triplet_batch_hard if hard else formulas.triplet_semihard
-        triplet, active = mine(embeddings, batch["label"], self._setting("margin", 0.2))
+        triplet, active = mine(embeddings, labels, self._setting("margin", 0.2))
         return {"triplet": triplet, "_active": tf.cast(active, tf.float32)}
 
-    def _margin(self, batch, prelogits, embeddings):
+    def _margin(self, embeddings: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         seed = tf.stack([self._setting("seed", 0), tf.cast(self.optimizer.iterations, tf.int32)])
-        cosine, places = self.head.sampled(embeddings, batch["label"], seed)
-        logits = {"arcface": formulas.arcface_logits, "cosface": formulas.cosface_logits}[self.loss_name]
+        cosine, places = self.head.sampled(embeddings, labels, seed)
+        logits = formulas.arcface_logits if self.loss_name == "arcface" else formulas.cosface_logits
         chosen = {k: self.settings[k] for k in ("margin", "scale") if k in self.settings}
         entropy = self._cross_entropy(logits(cosine, places, **chosen), places)
         return {self.loss_name: entropy, "_accuracy": _accuracy(cosine, places)}
 
-    def _distill(self, batch, prelogits, embeddings):
-        wanted = self._teach(batch["image"])
+    def _distill(self, embeddings: tf.Tensor, wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         loss = formulas.embedding_distance(embeddings, wanted)
         relational = self._setting("relational_factor", 0.0)
         if relational:
@@ -164,16 +144,14 @@ def _accuracy(scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(hits, tf.float32)) / tf.cast(count, tf.float32)
 
 
-def _teaching(teacher: keras.Model, normalization: str) -> Callable[[tf.Tensor], tf.Tensor]:
+def _teaching(teacher: keras.Model, normalization: str) -> Any:
     """Returns a function from pixels to the embeddings of a network that is not trained.
 
     It is a closure, so that Keras does not count the teacher's weights as the trainer's.
     """
 
-    def teach(images):
-        size = teacher.input_shape[1:3]
-        if tuple(images.shape[1:3]) != tuple(size):
-            images = tf.image.resize(images, size)
+    def teach(images: tf.Tensor) -> tf.Tensor:
+        images = tf.image.resize(images, teacher.input_shape[1:3])
         return tf.stop_gradient(teacher(normalize(images, normalization), training=False))
 
     return teach

@@ -57,15 +57,13 @@ def piecewise_constant(milestones: Sequence[tuple[int, float]], steps_per_epoch:
 
 
 def _parse_milestone(text: str, where: str) -> tuple[int, float]:
-    epoch, colon, rate = text.partition(":")
+    before, _, after = text.partition(":")
     try:
-        if not colon:
-            raise ValueError
-        epoch, rate = int(epoch), STOP if rate.strip() == "-" else float(rate)
-        if epoch < 0 or not math.isfinite(rate):
-            raise ValueError
+        epoch, rate = int(before), STOP if after.strip() == "-" else float(after)
     except ValueError:
-        raise ValueError(f"{where}: {text!r} is not 'epoch: learning rate'") from None
+        epoch, rate = -1, STOP
+    if epoch < 0 or not math.isfinite(rate):
+        raise ValueError(f"{where}: {text!r} is not 'epoch: learning rate'")
     return epoch, rate if rate > 0 else STOP
 
 
@@ -85,7 +83,7 @@ def read_schedule_file(path: str | Path) -> list[tuple[int, float]]:
         ValueError: names the file, and the line that cannot be read, is out of order or follows
             the end of the training.
     """
-    milestones = []
+    milestones: list[tuple[int, float]] = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         text = line.split("#", 1)[0].strip()
         if not text:
@@ -99,12 +97,6 @@ def read_schedule_file(path: str | Path) -> list[tuple[int, float]]:
     if not milestones or milestones[0][1] == STOP:
         raise ValueError(f"{path}: sets no learning rate; add a line such as '0: 0.05'")
     return milestones
-
-
-def last_epoch(milestones: Sequence[tuple[int, float]]) -> int | None:
-    """Returns the epoch, counted from 0, that a schedule stops before, or None if it never does."""
-    epoch, rate = milestones[-1]
-    return epoch if rate == STOP else None
 
 
 def end_of_schedule(settings: Mapping[str, Any]) -> int:
@@ -124,8 +116,8 @@ def end_of_schedule(settings: Mapping[str, Any]) -> int:
     rates = [phase for phase in settings["phases"] if str(phase).count(":") > 1]
     if rates or settings["lr_batch"]:
         raise ValueError("schedule: a file sets the rates alone, without lr_batch or a phase's")
-    stop = last_epoch(read_schedule_file(settings["schedule"]))
-    return sys.maxsize if stop is None else stop
+    epoch, rate = read_schedule_file(settings["schedule"])[-1]
+    return epoch if rate == STOP else sys.maxsize
 
 
 def phase_schedule(
@@ -141,7 +133,7 @@ def phase_schedule(
         epochs: the epochs of the phase, counted from 0.
     """
     if settings["lr_batch"]:
-        rate = scaled_learning_rate(rate, batch_size, settings["lr_batch"])
+        rate = rate * batch_size / settings["lr_batch"]  # linear scaling (Goyal et al., 2017)
     total, kind = steps * len(epochs), settings["schedule"]
     share = settings["min_learning_rate"]
     if kind == "constant":
@@ -151,20 +143,4 @@ def phase_schedule(
         return warmup_cosine(rate, total, warmup, share)
     if kind == "step":
         return staircase(rate, total, share)
-    milestones = read_schedule_file(kind)
-    milestones = [(epoch - epochs.start, value) for epoch, value in milestones]
-    return piecewise_constant(milestones, steps)
-
-
-def scaled_learning_rate(base_lr: float, batch_size: int, reference_batch: int = 64) -> float:
-    """Scales a rate linearly with the batch size (Goyal et al., 2017).
-
-    Args:
-        base_lr: rate that suits `reference_batch`.
-        batch_size: images of one optimizer step, all replicas together.
-        reference_batch: 64 in the Keras originals.
-
-    Returns:
-        The rate, a float.
-    """
-    return base_lr * batch_size / reference_batch
+    return piecewise_constant([(epoch - epochs.start, value) for epoch, value in read_schedule_file(kind)], steps)

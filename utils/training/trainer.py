@@ -22,6 +22,8 @@ class Trainer(keras.Model):
     """
 
     loss_names: tuple[str, ...] = ()  # the names that `losses` returns, without underscores
+    train_function: Any
+    test_function: Any
 
     def __init__(self, network: keras.Model, ema: float = 0.0) -> None:
         """Wraps a network.
@@ -39,8 +41,8 @@ class Trainer(keras.Model):
         self.position = tf.Variable(0, dtype=tf.int64, trainable=False, name="position")
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
         self.index = tf.Variable([], shape=(None,), dtype=tf.int64, trainable=False, name="index")
-        names = ("loss", *self.loss_names)
-        self.means = {name: keras.metrics.Mean(name=name) for name in names}
+        self.extra_variables: list[tf.Variable] = []  # a subclass's own, besides the network's
+        self.means = {name: keras.metrics.Mean(name=name) for name in ("loss", *self.loss_names)}
         self.built = True
 
     def losses(self, batch: Mapping[str, Any], training: bool) -> dict[str, tf.Tensor]:
@@ -61,22 +63,27 @@ class Trainer(keras.Model):
 
     def train_step(self, batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Makes one update; returns this replica's share of each loss."""
-        replicas = self.distribute_strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
-            losses = self._with_total(self.losses(batch, training=True))
-            scaled = self.optimizer.scale_loss(losses["loss"] / replicas)
+            losses = self._shares(batch, training=True)
+            scaled = self.optimizer.scale_loss(losses["loss"])
         variables = self.trainable_variables
         gradients = tape.gradient(scaled, variables)
         self.optimizer.apply(gradients, variables)
         if self.averages:
             self._update_averages()
-        return {name: loss / replicas for name, loss in losses.items()}
+        return losses
 
     def test_step(self, batch: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Returns this replica's share of each loss."""
+        return self._shares(batch, training=False)
+
+    def _shares(self, batch: Mapping[str, Any], training: bool) -> dict[str, tf.Tensor]:
+        """Returns this replica's share of each loss, and of their sum as "loss"."""
         replicas = self.distribute_strategy.num_replicas_in_sync
-        losses = self._with_total(self.losses(batch, training=False))
-        return {name: loss / replicas for name, loss in losses.items()}
+        losses = self.losses(batch, training)
+        total = tf.add_n([loss for name, loss in losses.items() if not name.startswith("_")])
+        named = {"loss": total, **{name.lstrip("_"): loss for name, loss in losses.items()}}
+        return {name: loss / replicas for name, loss in named.items()}
 
     def _update_averages(self) -> None:
         # The average follows quickly while it is young: 1 / 11 of it is kept at the first step.
@@ -96,27 +103,17 @@ class Trainer(keras.Model):
         if not self.averages:
             yield
             return
-        kept = [weight.numpy() for weight in self.network.weights]
-        for weight, average in zip(self.network.weights, self.averages, strict=True):
-            weight.assign(average.numpy())
+        kept = self.network.get_weights()
+        self.network.set_weights([average.numpy() for average in self.averages])
         try:
             yield
         finally:
-            for weight, value in zip(self.network.weights, kept, strict=True):
-                weight.assign(value)
+            self.network.set_weights(kept)
 
     def state(self) -> list:
         """Returns every variable that decides how training goes on, in a fixed order."""
-        own = [*self.network.variables, *self.extra_variables(), *self.optimizer.variables]
+        own = [*self.network.variables, *self.extra_variables, *self.optimizer.variables]
         return [*own, *self.averages, self.position, self.updates]
-
-    def extra_variables(self) -> list:
-        """Returns variables of the trainer that are not the network's; a subclass may have some."""
-        return []
-
-    def _with_total(self, losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        total = tf.add_n([loss for name, loss in losses.items() if not name.startswith("_")])
-        return {"loss": total, **{name.lstrip("_"): loss for name, loss in losses.items()}}
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Does nothing: all is built, and Keras's own way of building fails with remote workers."""

@@ -1,6 +1,6 @@
 """Verification of faces while a network is trained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -31,12 +31,12 @@ class Verification(keras.callbacks.Callback):
         self.name, self.every = name, every
         self._dataset, self._pairs, self._same = dataset, np.asarray(pairs), np.asarray(same)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Adds the figures to `logs`."""
         if (epoch + 1) % self.every:
             return
         with self.model.averaged():
-            rows = {}
+            rows: dict[int, np.ndarray] = {}
             for batch in self._dataset:
                 found = self.model.embed(batch["image"]).numpy()
                 rows.update(zip(batch["index"].numpy().tolist(), found, strict=True))
@@ -44,16 +44,15 @@ class Verification(keras.callbacks.Callback):
         sides = self._pairs[usable].T.tolist()
         first, second = (np.stack([rows[i] for i in side]) for side in sides)
         result = evaluate(distance(first, second, "euclidean"), self._same[usable], fars=(0.01,))
-        logs[f"{self.name}_accuracy"] = result.accuracy_mean
-        logs[f"{self.name}_auc"] = result.auc
-        logs[f"{self.name}_tar"] = float(result.tar_mean[0])
+        figures = {"accuracy": result.accuracy_mean, "auc": result.auc, "tar": float(result.tar_mean[0])}
+        logs.update({f"{self.name}_{figure}": value for figure, value in figures.items()})
 
 
-def sample_pairs(labels: Sequence[int], count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def sample_pairs(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns random pairs for `Verification`: half of one person, half of two people.
 
     Args:
-        labels: (N,) people.
+        labels: (N,) integers, the person on each image.
         count: largest number of pairs of each kind.
         rng: NumPy generator.
 
@@ -61,12 +60,10 @@ def sample_pairs(labels: Sequence[int], count: int, rng: np.random.Generator) ->
         pairs (P, 2) int64 in random order and same (P,) bool; empty where labels have no pair of
         a kind.
     """
-    labels = np.asarray(labels)
     order = np.argsort(labels, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-    same = [np.stack(np.triu_indices(len(g), 1), axis=1) for g in groups]
-    same = np.concatenate([g[p] for g, p in zip(groups, same, strict=True)])
-    same = rng.permutation(same.astype(np.int64))[:count]
+    pairs = np.concatenate([group[np.stack(np.triu_indices(len(group), 1), axis=1)] for group in groups])
+    same = rng.permutation(pairs.astype(np.int64))[:count]
     different = rng.integers(0, len(labels), (4 * len(same), 2))
     different = different[labels[different[:, 0]] != labels[different[:, 1]]][: len(same)]
     pairs = np.concatenate([same, different])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.generators.face_augmentations import Augmentation, augment, find_augmentation
+from utils.generators.face_augmentations import PRESETS, Augmentation, augment
 
 ALWAYS = {"flip": 1.0, "warp": 1.0, "colour": 1.0, "grey": 1.0, "blur": 1.0, "jpeg": 1.0, "erase": 1.0}
 
@@ -19,14 +19,14 @@ def smooth(height=24, width=20):
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_none_changes_nothing(dtype):
     image = noise()
-    changed = augment(tf.constant(image.astype(dtype)), (1, 2), find_augmentation("none"))
+    changed = augment(tf.constant(image.astype(dtype)), (1, 2), PRESETS["none"])
     assert changed.dtype == tf.uint8
     np.testing.assert_array_equal(changed, image)
 
 
 @pytest.mark.parametrize("name", [*ALWAYS, "strong"])
 def test_seed_decides_in_eager_and_graph(name):
-    settings = Augmentation(**{name: 1.0}) if name in ALWAYS else find_augmentation(name)
+    settings = Augmentation(**{name: 1.0}) if name in ALWAYS else PRESETS[name]
     image = tf.constant(smooth())
     compiled = tf.function(lambda seed: augment(image, seed, settings))
     one, same, graph = (
@@ -81,27 +81,3 @@ def test_erased_area_is_in_range():
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         area = (np.ptp(rows) + 1) * (np.ptp(columns) + 1) / 64**2
         assert 0.08 < area < 0.23
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ("weak", "choose from none, light, strong"),
-        ({"flop": 1}, "no key 'flop'"),
-        ({"flip": 1.5}, "flip"),
-        ({"warp": -0.1}, "warp"),
-        ({"crop": -1}, "crop"),
-        ({"jpeg_quality": (90, 30)}, "jpeg_quality"),
-        ({"jpeg_quality": (0, 30)}, "jpeg_quality"),
-        ({"blur_scale": (0.5, 1.5)}, "blur_scale"),
-    ],
-)
-def test_impossible_settings_are_named(choice, message):
-    with pytest.raises(ValueError, match=message):
-        find_augmentation(choice)
-
-
-def test_find_augmentation():
-    assert find_augmentation({"flip": 0.5}) == find_augmentation("light") == Augmentation(flip=0.5)
-    strong = find_augmentation("strong")
-    assert find_augmentation(strong) is strong

@@ -9,7 +9,6 @@ LABELS = np.random.default_rng(0).permutation(np.repeat(list(COUNTS), list(COUNT
 SINGLE = {4, 5}
 
 BUILDERS = {
-    "sequential": lambda labels, seed: samplers.sequential(labels),
     "plain": samplers.plain,
     "balanced": samplers.balanced,
     "identities": lambda labels, seed: samplers.identities(labels, 3, 4, seed),
@@ -36,15 +35,10 @@ def test_samplers_are_pure_functions_of_seed_and_position(name):
     shuffled = np.random.default_rng(0).permutation(600)
     np.testing.assert_array_equal(stream[shuffled], one.image(shuffled))
     assert stream.min() >= 0 and stream.max() < len(LABELS)
-    if name != "sequential":
-        assert (stream != draw(other, 600)).mean() > 0.5
+    assert (stream != draw(other, 600)).mean() > 0.5
     assert one.epoch_length % one.block == 0 and one.block % one.group == 0
     far = 10**12
     assert set(draw(one, far + 100, far)) <= set(range(len(LABELS)))
-
-
-def test_sequential():
-    assert draw(samplers.sequential(np.zeros(3)), 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
 
 
 def test_plain_shows_every_image_once_an_epoch():
@@ -134,9 +128,6 @@ def test_everyone_has_two_images_leaves_no_note():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: samplers.plain([], 0), "no images"),
-        (lambda: samplers.balanced([], 0), "no images"),
-        (lambda: samplers.identities([], 2, 2, 0), "no images"),
         (lambda: samplers.identities([0, 0, 1, 1, 2], 3, 2, 0), "only 2 have two images"),
         (lambda: samplers.identities([0, 0, 1, 1], 2, 1, 0), "at least 2"),
         (lambda: samplers.triplets([0, 0, 0], 0), "no triplets in 1 people"),

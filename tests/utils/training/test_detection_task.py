@@ -86,8 +86,7 @@ def test_train_teaches_a_detector_the_outputs_of_another(settings, tmp_path):
     "changes, message",
     [
         ({"teacher_path": None, "loss": "retinaface_distill"}, "needs teacher_path"),
-        ({"augmentation": "odd"}, "augmentation 'odd' is not one of"),
-        ({"loss": "retinaface_odd"}, "loss 'retinaface_odd' is not one of"),
+        ({"backbone": "odd"}, "backbone 'odd' is not mobilenet or resnet50"),
     ],
 )
 def test_mistakes_are_told_before_the_labels_are_read(changes, message, settings):

@@ -1,4 +1,5 @@
 import math
+import sys
 
 import keras
 import numpy as np
@@ -112,11 +113,16 @@ def write(tmp_path):
     return write
 
 
+def settings_of(schedule, **changes):
+    """Settings of train.py that a schedule depends on."""
+    return {"schedule": schedule, "phases": ["all:9"], "lr_batch": None, "min_learning_rate": 0.01, **changes}
+
+
 def test_read_schedule_file(write):
     path = write("# Learning rate schedule\n\n0:  0.05\n60: 5e-3   # slower\n\n 80 : 0.0005\n91: -1\n")
     milestones = schedules.read_schedule_file(path)
     assert milestones == [(0, 0.05), (60, 0.005), (80, 0.0005), (91, schedules.STOP)]
-    assert schedules.last_epoch(milestones) == 91
+    assert schedules.end_of_schedule(settings_of(path)) == 91
     schedule = schedules.piecewise_constant(milestones, steps_per_epoch=10)
     rates = [float(schedule(10 * epoch)) for epoch in (0, 59, 60, 79, 80, 90, 91)]
     np.testing.assert_allclose(rates, [0.05, 0.05, 0.005, 0.005, 0.0005, 0.0005, 0.0], rtol=1e-6)
@@ -128,7 +134,7 @@ def test_a_rate_that_is_not_positive_stops(write, stop):
 
 
 def test_a_schedule_may_have_no_end(write):
-    assert schedules.last_epoch(schedules.read_schedule_file(write("0: 0.1"))) is None
+    assert schedules.end_of_schedule(settings_of(write("0: 0.1"))) == sys.maxsize
 
 
 @pytest.mark.parametrize(
@@ -151,6 +157,7 @@ def test_errors_name_the_file_and_the_line(write, text, message):
         schedules.read_schedule_file(write(text))
 
 
-def test_scaled_learning_rate():
-    assert schedules.scaled_learning_rate(1e-3, 256) == pytest.approx(4e-3)
-    assert schedules.scaled_learning_rate(1e-2, 32, 128) == pytest.approx(2.5e-3)
+@pytest.mark.parametrize(("rate", "batch", "lr_batch", "scaled"), [(1e-3, 256, 64, 4e-3), (1e-2, 32, 128, 2.5e-3)])
+def test_the_rate_is_scaled_with_the_batch(rate, batch, lr_batch, scaled):
+    chosen = settings_of("constant", lr_batch=lr_batch)
+    assert schedules.phase_schedule(chosen, rate, batch, 10, range(5)) == pytest.approx(scaled)
