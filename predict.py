@@ -4,12 +4,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import facenet
+# Whatever takes time to import is imported by the modes, so that --help answers at once.
 from utils.engine.devices import device_name
 from utils.engine.stopwatch import speeds
-from utils.gallery import grouping, photo_naming
-from utils.images.image_files import read_image
-from utils.pictures import boxed_photos, comparison, prompt
+from utils.pictures import prompt
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
 
@@ -101,61 +99,77 @@ def main():
 
 def verify(settings):
     """Tells whether two photos show the same person, with a picture of both."""
-    return comparison.verify(facenet.build_facenet(settings), photos(settings, _PAIR), save_to(settings))
+    from utils.pictures import comparison
+
+    return comparison.verify(recognizer(settings), photos(settings, _PAIR), save_to(settings))
 
 
 def detect(settings):
     """Boxes every face of each photo."""
-    detector = facenet.build_detector(settings)
+    from utils.pictures import boxed_photos
+
     paths = (path for (path,) in photos(settings, _GROUP))
-    return boxed_photos.box_photos(detector, paths, save_to(settings))
+    return boxed_photos.box_photos(detector(settings), paths, save_to(settings))
 
 
 def dir_predict(settings):
     """Boxes the faces of every photo of a folder; writes the pictures and faces.csv."""
+    from utils.pictures import boxed_photos
+
     source = folder(settings, "dir_origin_path")
     complain = partial(print, file=sys.stderr)
-    return boxed_photos.box_folder(facenet.build_detector(settings), source, settings["dir_save_path"], complain)
+    return boxed_photos.box_folder(detector(settings), source, settings["dir_save_path"], complain)
 
 
 def encode(settings):
     """Builds or updates the gallery from a folder of photos of known people."""
+    from utils.gallery import photo_naming
+
     source = folder(settings, "gallery_dir")
-    return photo_naming.encode(facenet.build_facenet(settings), source, settings)
+    return photo_naming.encode(recognizer(settings), source, settings)
 
 
 def recognize(settings):
     """Names every face of photos by the gallery."""
+    from utils.gallery import photo_naming
+
     paths, save = photos_to_name(settings)
-    return photo_naming.recognize(facenet.build_facenet(settings), paths, settings, save)
+    return photo_naming.recognize(recognizer(settings), paths, settings, save)
 
 
 def classify_train(settings):
     """Trains the SVM on the gallery."""
+    from utils.gallery import photo_naming
+
     return photo_naming.classify_train(settings)
 
 
 def classify(settings):
     """Names every face of photos by the SVM."""
+    from utils.gallery import photo_naming
+
     paths, save = photos_to_name(settings)
-    return photo_naming.classify(facenet.build_facenet(settings), paths, settings, save)
+    return photo_naming.classify(recognizer(settings), paths, settings, save)
 
 
 def cluster(settings):
     """Groups the faces of a folder by person."""
+    from utils.gallery import grouping
+
     paths = settings["images"] or [settings["dir_origin_path"]]
-    return grouping.group(facenet.build_facenet(settings), paths, settings)
+    return grouping.group(recognizer(settings), paths, settings)
 
 
 def fps(settings):
     """Times detection of one photo and recognition of one crop."""
-    detector = facenet.build_detector(settings)
+    from utils.images.image_files import read_image
+
+    finder, network = detector(settings), recognizer({**settings, "detector": None})
     (path,) = next(photos(settings, _GROUP, repeat=False))
     image = read_image(path)
-    network = facenet.build_facenet({**settings, "detector": None})
     crop = network.face_crops(image)
     calls = {
-        f"{settings['detector']} on {path}": lambda: detector.detect(image),
+        f"{settings['detector']} on {path}": lambda: finder.detect(image),
         f"{network.backbone} on one crop": lambda: network.embed_crops(crop),
     }
     return speeds(calls, settings["test_interval"])
@@ -176,14 +190,29 @@ def export(settings):
     check_format(settings["format"], precision)
     from utils.export import export
     from utils.export.summary import input_size
+    from utils.images.image_files import read_image
 
     network, size = settings["network"], input_size(settings["detector_input_shape"])
     plain = {**settings, "engine": "keras", "precision": None, "detector_precision": None}
-    recognizer = facenet.build_facenet({**plain, "detector": None}) if network != "detector" else None
-    detector = facenet.build_detector(plain) if network != "recognizer" and settings["detector"] else None
+    recogniser = recognizer({**plain, "detector": None}) if network != "detector" else None
+    finder = detector(plain) if network != "recognizer" and settings["detector"] else None
     paths = settings["images"] or map(prompt.sample, [*_PAIR, *_GROUP])
-    for subject in export.subjects(recognizer, detector, list(map(read_image, paths)), size):
+    for subject in export.subjects(recogniser, finder, list(map(read_image, paths)), size):
         yield from export.export(subject, settings["export_dir"], settings["format"], precision)
+
+
+def recognizer(settings):
+    """Returns the Facenet of the settings."""
+    import facenet
+
+    return facenet.build_facenet(settings)
+
+
+def detector(settings):
+    """Returns the Retinaface or Mtcnn of the settings."""
+    import facenet
+
+    return facenet.build_detector(settings)
 
 
 def photos(settings, samples, repeat=True):

@@ -73,7 +73,7 @@ def test_gallery_and_video(tmp_path):
     assert "Ann" in (tmp_path / "seen.csv").read_text()
 
 
-@pytest.mark.parametrize("script", ["train", "video"])
+@pytest.mark.parametrize("script", ["predict", "train", "video"])
 def test_help_imports_nothing_heavy(script):
     code = (
         f"import sys, {script}\nsys.argv = ['{script}.py', '--help']\n"

@@ -8,11 +8,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from utils.files.project import beside_project
-from utils.images.image_files import ImageError, read_image, save_image
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Paths = Sequence[str | os.PathLike]
 
@@ -67,6 +68,8 @@ def ask(count: int, empty: str) -> list[Path] | None:
     Raises:
         ValueError: the input ends after some of the photos.
     """
+    from utils.images.image_files import ImageError, read_image
+
     answers: list[Path] = []
     while len(answers) < count:
         number = f" {len(answers) + 1}" if count > 1 else ""
@@ -103,7 +106,7 @@ def one_folder(given: Paths, default: str | os.PathLike, owner: str) -> Path:
     return Path(given[0] if given else default)
 
 
-def finish(picture: np.ndarray, name: str, folder: str | os.PathLike, show: bool = True) -> None:
+def finish(picture: "np.ndarray", name: str, folder: str | os.PathLike, show: bool = True) -> None:
     """Saves a picture, says where, and shows it where there is a display.
 
     Args:
@@ -115,6 +118,8 @@ def finish(picture: np.ndarray, name: str, folder: str | os.PathLike, show: bool
     Raises:
         OSError: the file cannot be written.
     """
+    from utils.images.image_files import save_image
+
     path = Path(folder) / name
     save_image(path, picture)
     print(f"  picture: {path}")
