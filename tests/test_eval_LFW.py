@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -122,7 +123,15 @@ def test_the_report(monkeypatch, capsys, pictures, built, arguments, tmp_path):
     report = json.loads((tmp_path / "out" / "lfw.json").read_text())
     assert report["accuracy_mean"] == 1 and report["pairs"] == 12 and report["auc"] == 1
     assert len(report["accuracies"]) == FOLDS and report["stages"]["read"]["items"] == 12
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"lfw.json", "lfw_roc.png", "lfw_distances.png"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"lfw.json", *({"lfw_roc.png", "lfw_distances.png"} if find_spec("matplotlib") else ())}
+
+
+def test_without_matplotlib_there_are_figures_but_no_pictures(monkeypatch, capsys, built, arguments, tmp_path):
+    monkeypatch.setattr("utils.evaluation.lfw_report.find_spec", lambda name: None)
+    evaluate(monkeypatch, arguments)
+    assert "pip install matplotlib" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["lfw.json"]
     assert built == ["recogniser", "detector"]
 
 

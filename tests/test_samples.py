@@ -46,6 +46,7 @@ def test_picture_has_no_metadata(name):
 
 @pytest.fixture(scope="module")
 def detector():
+    pytest.importorskip("keras")
     weights = need("weights/retinaface_mobilenet025_tf2.h5")
     return Retinaface(model_path=weights, engine="keras")
 

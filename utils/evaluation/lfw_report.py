@@ -1,6 +1,8 @@
 """What a verification run says: its protocol, its figures on the screen, as JSON and as pictures."""
 
+import warnings
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,8 @@ def save_report(
 ) -> list[Path]:
     """Writes lfw.json, lfw_roc.png and lfw_distances.png; returns their paths.
 
+    Where matplotlib is not installed, a warning says so and there are no pictures.
+
     Args:
         settings: those of eval_LFW.py; all go into the JSON file, output_dir says where the files go.
         pairs: the set that was scored.
@@ -90,8 +94,6 @@ def save_report(
         result: its figures.
         clock: the times of the run.
     """
-    from utils.pictures.plots import save_distances, save_roc
-
     folder = Path(settings["output_dir"])
     paths = [folder / name for name in ("lfw.json", "lfw_roc.png", "lfw_distances.png")]
     report = {
@@ -107,6 +109,11 @@ def save_report(
         "stages": clock.stages(),
     }
     save_json(paths[0], report)
+    if find_spec("matplotlib") is None:
+        warnings.warn("no pictures of the curves without matplotlib: pip install matplotlib", stacklevel=2)
+        return paths[:1]
+    from utils.pictures.plots import save_distances, save_roc
+
     points = dict(zip(result.fars.tolist(), result.tar_mean.tolist(), strict=True))
     save_roc(paths[1], result.roc, f"ROC, area {result.auc:.5f}", points)
     title = f"Accuracy {result.accuracy_mean:.5f}+-{result.accuracy_std:.5f}"
