@@ -8,7 +8,6 @@ from typing import Any
 from utils.engine.devices import choose_strategy, device_name, worker_shard
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import check, describe
-from utils.training.checkpoints import newest_checkpoint, restore
 from utils.training.phases import Phase, read_phases
 
 _defaults = {
@@ -124,6 +123,7 @@ def train(settings: Mapping[str, Any], strategy: Any = None) -> Any:
     import keras
     import tensorflow as tf
 
+    from utils.training.checkpoints import newest_checkpoint
     from utils.training.schedules import end_of_schedule
 
     # Unreadable images make a stream shorter, so its length is not known before it ends.
@@ -174,6 +174,7 @@ def run_phase(
         TrainingStopped: a loss that is not a number.
     """
     from utils.training.callbacks import create_callbacks
+    from utils.training.checkpoints import restore
     from utils.training.optimizers import phase_optimizer
 
     trainer, batch_size = task.trainer, phase.batch_size or settings["batch_size"]

@@ -15,7 +15,10 @@ from nets.retinaface import RetinaFace
 from utils.config import cfg_mnet, cfg_re50
 
 NETWORKS = {name: lambda name=name: facenet(backbone=name) for name in BACKBONES}
-NETWORKS |= {f"{name}, symmetric": lambda name=name: facenet(backbone=name, symmetric=True) for name in BACKBONES}
+NETWORKS |= {
+    f"{name}, symmetric": lambda name=name: facenet(backbone=name, symmetric=True)
+    for name in ("arcface_mobilefacenet", "arcface_iresnet50")
+}
 NETWORKS |= {"retinaface_mobilenet": lambda: RetinaFace(cfg_mnet), "retinaface_resnet50": lambda: RetinaFace(cfg_re50)}
 NETWORKS |= {"pnet": pnet, "rnet": rnet, "onet": onet}
 
@@ -26,9 +29,6 @@ RECORDED = {
     "arcface_mobilenet": [-0.01445, 0.05889, 0.03435, -0.03082, -0.0454, 0.0448, -0.11521, -0.0017],
     "arcface_mobilefacenet": [-0.00529, -0.00969, -0.04746, 0.02852, -0.05157, 0.07952, 0.00251, -0.01652],
     "arcface_iresnet50": [0.01488, 0.03194, 0.02374, 0.05698, -0.03498, 0.03995, -0.00933, 0.00733],
-    "mobilenet, symmetric": [0.10077, 0.04932, -0.07292, -0.05313, 0.07521, 0.03994, -0.13295, 0.04877],
-    "inception_resnetv1, symmetric": [0.08465, 0.01268, 0.07027, -0.00852, -0.01227, -0.12072, -0.0761, -0.11858],
-    "arcface_mobilenet, symmetric": [-0.01445, 0.05889, 0.03436, -0.03082, -0.0454, 0.04481, -0.11521, -0.0017],
     "arcface_mobilefacenet, symmetric": [-0.0055, -0.00992, -0.04809, 0.02863, -0.05168, 0.07951, 0.00253, -0.0165],
     "arcface_iresnet50, symmetric": [0.00717, 0.02292, 0.01803, 0.06331, 0.00086, 0.04174, -0.01498, 0.00996],
     "retinaface_mobilenet": [-0.4754, -0.0919, 0.98733, -0.77713, -0.41274, -3.69431, 1.47168, 1.22976],
