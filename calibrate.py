@@ -24,19 +24,19 @@ from utils.settings.settings import describe
 from utils.weights.cards import update_card
 
 _defaults = {
-    "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
+    "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # weights in any format of the README
     "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "annotation_path": "cls_val.txt",  # aligned faces, lines `id;path`
-    # share of the people in it that count, 0 to 1: with the val_people and seed of train.py those
-    # that it held out; 1: all
+    # share of the people in that list who count, 0 to 1; the val_people and seed of train.py give those
+    # whom it held out; 1: all
     "val_people": 1.0,
-    "seed": 0,  # of that choice
+    "seed": 0,  # seed of that choice
     "false_accept_rate": 0.001,  # share of pairs of different people that may pass, 0 to 1
     "engine": "auto",  # see utils/engine/engine.py
 }
 _choices = {"engine": ENGINES}
 _ranges = {"seed": (0, None)}
-MOST_FACES = 4000  # of more, as many are drawn: the pairs grow with the square of the faces
+MOST_FACES = 4000  # of more faces this many are drawn: the pairs grow with the square of the faces
 _CHUNK = 256
 _ENOUGH = 10  # pairs of different people that pass; fewer say little about the rate
 

@@ -20,32 +20,32 @@ _defaults = {
     # data:
     "lfw_dir_path": "lfw",  # folder of <Name>/<Name>_0001.jpg (or .png)
     "lfw_pairs_path": "model_data/lfw_pair.txt",  # LFW's pairs.txt
-    "packed_path": None,  # lfw.bin, cfp_fp.bin, agedb_30.bin: used instead, as it is (no detector)
+    "packed_path": None,  # lfw.bin, cfp_fp.bin or agedb_30.bin, used instead of LFW's folder, without a detector
     "variant": None,  # what to call the set in the report; none: its folder or file
     "max_missing": 0.01,  # largest share of pairs that may lack an image
     # recognition network:
-    "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # any format of the README
+    "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # weights in any format of the README
     "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "input_shape": None,  # height, width, 3 of the network; none: the backbone's own
     "normalization": None,  # unit, symmetric, fixed, per_image; none: what the weights want
     "letterbox_image": True,  # detector none: keep the image's ratio (yes) or stretch it (no)
-    "precision": "float32",  # of the weights on a CPU; float16: half the size, int8: fast
+    "precision": "float32",  # number format of the weights on a CPU; float16: half the size, int8: fast
     # finding the face:
-    "detector": "retinaface",  # none: the images are face crops already
+    "detector": "retinaface",  # what finds the faces; none: the images are face crops already
     "detector_model_path": None,  # its weights (mtcnn: folder); none: those of model_data
     "detector_backbone": None,  # of retinaface: mobilenet or resnet50; none: what the weights are of
-    "detector_precision": None,  # of retinaface, see precision; none: float32
+    "detector_precision": None,  # of retinaface: number format of its weights, see precision; none: float32
     # protocol:
     "distance_metric": "euclidean",  # of normalised embeddings; cosine is the angle
     "flip": False,  # add the embedding of the mirror image to that of the image
-    "subtract_mean": False,  # take the mean embedding of the training folds from all
+    "subtract_mean": False,  # subtract the mean embedding of the training folds from all embeddings
     "fars": [0.001],  # false accept rates to report the validation rate at
     # running:
     "batch_size": 32,  # images in work at once
     "use_cache": True,  # keep detections and embeddings, by content, for later runs
-    "cache_dir": None,  # where; none: $FACES_CACHE or ~/.cache/faces
+    "cache_dir": None,  # folder of that cache; none: $FACES_CACHE or ~/.cache/faces
     "engine": "auto",  # see utils/engine/engine.py
-    "output_dir": "logs/lfw",  # for the figures (JSON) and the pictures
+    "output_dir": "logs/lfw",  # folder of the figures (JSON) and the pictures
 }
 _choices = {
     "precision": PRECISIONS,

@@ -18,18 +18,18 @@ _defaults = {
     # data:
     "image_dir": "WIDER_val/images",  # folder of <event>/<image>.jpg
     "gt_dir": "ground_truth",  # folder of the official wider_*_val.mat files
-    "result_dir": "logs/widerface/results",  # for <event>/<image>.txt; a stopped run goes on there
-    "output_dir": "logs/widerface",  # for the figures (JSON) and the picture
+    "result_dir": "logs/widerface/results",  # folder of the results, <event>/<image>.txt; a stopped run goes on there
+    "output_dir": "logs/widerface",  # folder of the figures (JSON) and the picture
     "score_only": False,  # score the files of result_dir as they are, detect nothing
     "allow_missing": False,  # test and score the images that are there, even if some are missing
     "iou_thresh": 0.5,  # least overlap of a face found; the benchmark's is 0.5
     # detector:
-    "model_path": "model_data/retinaface_mobilenet025.weights.h5",  # any format of the README
+    "model_path": "model_data/retinaface_mobilenet025.weights.h5",  # weights in any format of the README
     "backbone": None,  # mobilenet (width 0.25) or resnet50; none: what the weights are of
     "confidence": 0.02,  # least score of a face
     "nms_iou": 0.4,  # of two boxes that overlap more than this, the better one stays
     "input_shape": [1280, 1280, 3],  # test size: height, width that an image is scaled to fit
-    "original_size": False,  # test images as they are instead
+    "original_size": False,  # test images at their own size instead
     "scales": [1.0],  # test each image at these multiples of the test size, results merged by NMS
     "flip": False,  # test mirror images, too
     "engine": "auto",  # see utils/engine/engine.py

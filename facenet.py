@@ -58,7 +58,7 @@ class Facenet:
         "letterbox_image": True,  # a crop keeps its ratio, with grey bars; no: it is stretched
         "detector": "retinaface",  # retinaface, mtcnn, or none: the image is a face crop already
         "detector_model_path": None,  # weights of the detector (mtcnn: folder); none: its own
-        # other settings of the detector, its own keys behind `detector_`; none: its own defaults
+        # other settings of the detector, each its own key after `detector_`; none: its own default
         "detector_backbone": None,
         "detector_confidence": None,
         "detector_nms_iou": None,
@@ -71,7 +71,7 @@ class Facenet:
         "threshold": None,
         "batch_size": 32,  # faces that the network sees at once
         "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
-        "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
+        "precision": "float32",  # number format of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
     _choices = {"backbone": (*BACKBONE_NAMES, None), "normalization": (*NORMALIZATIONS, None)}

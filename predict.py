@@ -19,29 +19,29 @@ _defaults = {
     "model_path": None,  # weights in any format of the README, or a published name
     "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "threshold": None,  # largest distance of one person's photos
-    # of the weights on a CPU, and of export to tflite: float16 (half the size) or int8 (a quarter,
-    # fast; the README says what it costs); none: float32
+    # number format of the weights on a CPU, and of an export to tflite: float16 (half the size) or int8
+    # (a quarter, fast; the README says what it costs); none: float32
     "precision": None,
     # detector; none: the default of retinaface.py:
-    "detector": "retinaface",  # none: photos are crops (verify, encode)
+    "detector": "retinaface",  # what finds the faces; none: photos are face crops (verify, encode)
     "detector_model_path": None,  # weights of the detector; mtcnn: folder with det1-3.npy
     "detector_backbone": None,  # of retinaface; none: what the weights are of
     "detector_confidence": None,  # of retinaface: least score of a face
-    "detector_nms_iou": None,  # of retinaface: of boxes that overlap more, the better one stays
+    "detector_nms_iou": None,  # of retinaface: of two boxes that overlap more than this, the better one stays
     "detector_input_shape": None,  # of retinaface: height, width, 3 that a photo is scaled to fit
     # of retinaface: scale to detector_input_shape (yes) or original size (no)
     "detector_letterbox_image": None,
-    "detector_precision": None,  # of retinaface's weights on a CPU
+    "detector_precision": None,  # of retinaface: number format of its weights on a CPU
     # naming people:
-    "gallery_path": "gallery.h5",  # the people who are known; made by encode
+    "gallery_path": "gallery.h5",  # file of the people who are known, made by encode
     "gallery_dir": "gallery",  # encode: folder of their photos, <person>/*.jpg or <person>_1.jpg
-    "scoring": "mean",  # recognize: distance to a person's nearest photo, or to their mean
-    "take_largest": False,  # encode: of several faces on a photo use the largest, or none (no)
+    "scoring": "mean",  # recognize: distance to a person's nearest photo, or to the mean of all
+    "take_largest": False,  # encode: of several faces on a photo use the largest (yes) or none (no)
     # recognize: share of strangers that may get a name, for which the threshold is measured on the
     # gallery; none: threshold as it is
     "false_accept_rate": None,
-    "classifier_path": "classifier.h5",  # made by classify_train from the gallery
-    # classify_train: photos of each person to train on, the others measure the accuracy; none: all
+    "classifier_path": "classifier.h5",  # file of the SVM, made by classify_train from the gallery
+    # classify_train: photos of each person to train on, the others measure the accuracy; none: train on all
     "train_images": None,
     "min_images": 2,  # classify_train: people with fewer photos are left out
     "cluster_method": "agglomerative",  # cluster: how faces are grouped
@@ -51,11 +51,11 @@ _defaults = {
     "dir_origin_path": "img",  # dir_predict, cluster: folder of photos
     "dir_save_path": "img_out",  # where pictures and tables go
     "show": True,  # open a window with the picture where there is a display
-    "test_interval": 100,  # fps: how many times a photo is run
+    "test_interval": 100,  # fps: how many times each network is run
     "engine": "auto",  # see utils/engine/engine.py
     # export:
-    "network": "all",  # which of the networks
-    "format": "onnx",  # onnx needs tf2onnx
+    "network": "all",  # which networks to write
+    "format": "onnx",  # of the files; onnx needs tf2onnx
     "export_dir": "export",  # where the networks go, each with a JSON file that says how to use it
 }
 _PRECISIONS = ("float32", "float16", "int8", None)

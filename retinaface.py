@@ -51,7 +51,7 @@ class Retinaface:
         "square": False,  # fill input_shape with grey bars as the original does; slower
         "batch_size": 8,  # images of one size that the network sees at once
         "engine": "auto",  # auto, litert or keras, see utils/engine/engine.py
-        "precision": "float32",  # of the weights on a CPU: float32, float16 (half) or int8 (fast)
+        "precision": "float32",  # number format of the weights on a CPU: float32, float16 (half) or int8 (fast)
     }
 
     _ranges = {"confidence": (0, 1), "nms_iou": (0, 1), "input_shape": (1, None), "batch_size": (1, None)}

@@ -18,13 +18,13 @@ _defaults = {
     # a name of nets/backbones.py; with retinaface: mobilenet, resnet50
     "backbone": "arcface_mobilefacenet",
     "input_shape": None,  # height, width, 3; none: the backbone's own, 832 for retinaface
-    "model_path": None,  # weights to start from, any format; what does not fit starts at random
+    "model_path": None,  # weights to start from, in any format of the README; what does not fit starts at random
     "phases": ["all:50"],  # frozen:10,all:40 trains the head first; part:epochs[:rate[:batch_size]]
     "resume": False,  # go on from the newest checkpoint in save_dir, exactly
     # Data:
     "annotation_path": "cls_train.txt",  # by txt_annotation.py; retinaface: a WIDER label file
-    "val_people": 0.0,  # share of the people held out: verification figures after each epoch
-    "val_images": 0.0,  # share of each person's images (retinaface: of all) held out: val_loss
+    "val_people": 0.0,  # share of the people held out for verification figures after each epoch
+    "val_images": 0.0,  # share of each person's images (retinaface: of all images) held out for val_loss
     "batch_size": 64,  # images of a step, all devices together; triplets count three
     "sampler": "plain",  # plain: each image once an epoch; balanced: each person equally often
     "images_per_person": 4,  # triplet: images of each person in a batch
@@ -33,12 +33,12 @@ _defaults = {
     # of 182 pixels). Held-out images show their middle, LFW's all
     "random_crop": 0.0,
     "mosaic": 0.0,  # retinaface: share of images made of four photos
-    "steps_per_epoch": None,  # none: once through the data
-    # Loss; none: the formula's own value:
+    "steps_per_epoch": None,  # steps of an epoch; none: once through the data
+    # Loss; none: the formula's own value, which stands in brackets:
     "margin": None,  # of triplet (0.2), arcface (0.5), cosface (0.35)
     "scale": None,  # of the cosines of arcface and cosface (64)
     "mining": "semihard",  # triplet: which negatives of a batch are taken
-    "label_smoothing": 0.0,  # of the class losses
+    "label_smoothing": 0.0,  # of the losses that tell people apart as classes
     "sample_rate": 1.0,  # arcface, cosface: share of the people each step compares with
     "center_factor": None,  # softmax+center: weight of the center loss (0.01)
     "center_rate": None,  # softmax+center: how fast centers follow (0.5)
@@ -46,8 +46,8 @@ _defaults = {
     "relational_factor": None,  # distill: weight of the distances between images (0)
     "teacher_path": None,  # distill and the losses by blocks: weights of the teacher
     "teacher_backbone": "arcface_mobilefacenet",  # distill, distill_blocks: its network
-    "embedding_size": None,  # none: the backbone's own, the teacher's for distill
-    "keep_probability": None,  # of the dropout; none: the backbone's own
+    "embedding_size": None,  # length of an embedding; none: the backbone's own, the teacher's for distill
+    "keep_probability": None,  # share of values that the dropout keeps; none: the backbone's own
     # Optimizer:
     "optimizer": "adam",  # adam, adamw, sgd, rmsprop, adagrad, adadelta
     "learning_rate": 1e-3,  # peak rate
@@ -57,7 +57,7 @@ _defaults = {
     "min_learning_rate": 0.01,  # the last rate, as a share of the peak
     "schedule": "cosine",  # cosine, step, constant, or a file with lines `epoch: rate`
     "warmup_epochs": 1.0,  # epochs of a rising rate at the start of a phase
-    "momentum": 0.9,  # of sgd and rmsprop, beta_1 of the adams
+    "momentum": 0.9,  # of sgd and rmsprop, and beta_1 of adam and adamw
     "epsilon": None,  # none: the optimizer's own; 0.1 for the ADAM recipes of FaceNet in TensorFlow
     "weight_decay": 0.0,  # decoupled; 5e-3 for sgd is the 5e-4 of the originals
     "clipnorm": None,  # largest norm of one weight's gradient
@@ -72,13 +72,13 @@ _defaults = {
     "save_dir": "logs",  # weights, checkpoints and logs
     "save_period": 1,  # epochs from one weight file to the next
     "checkpoint_steps": 500,  # steps from one checkpoint to the next, besides the ends of epochs
-    "keep_checkpoints": 3,  # how many stay
+    "keep_checkpoints": 3,  # how many checkpoints are kept
     "tensorboard": False,  # write event files
     "lfw_dir_path": None,  # folder of aligned LFW faces, verified while training
     "lfw_pairs_path": None,  # its pairs.txt
     "lfw_period": 1,  # epochs from one LFW evaluation to the next
     "train_gpu": None,  # numbers of the GPUs, such as 0,1; none: all there are
-    "seed": 0,  # of weights, order and augmentation
+    "seed": 0,  # seed of the first weights, the order and the augmentation
 }
 _choices = {
     "loss": (

@@ -36,9 +36,9 @@ from utils.settings.settings import describe
 
 _defaults = {
     # photos:
-    "datasets_path": "datasets",  # folder with a folder of photos a person
+    "datasets_path": "datasets",  # folder that holds a folder of photos for each person
     "identities_path": None,  # text file of lines `file identity`, such as CelebA's
-    "drop_duplicates": True,  # leave out files that are equal, and all that two people share
+    "drop_duplicates": True,  # leave out copies of a file, and every file that two people share
     "check_images": True,  # without align: decode each photo, leave out unreadable ones
     # aligning:
     "align": False,  # cut out the face of each photo
@@ -51,7 +51,7 @@ _defaults = {
     "strict": False,  # drop photos of several faces; no: take the largest, weighted to the centre
     "random_order": False,  # lets several processes share the work: start this script several times
     # detector:
-    "detector": "retinaface",
+    "detector": "retinaface",  # what finds the faces
     "detector_model_path": None,  # its weights (mtcnn: folder); none: those of model_data
     "detector_backbone": None,  # of retinaface: mobilenet or resnet50; none: what the weights are of
     "detector_confidence": None,  # of retinaface: least score of a face; none: 0.5
@@ -62,14 +62,14 @@ _defaults = {
     "engine": "auto",  # see utils/engine/engine.py
     "batch_size": 32,  # photos in work at once
     # lists:
-    "wider_labels_path": None,  # label the faces of all photos for training a detector, only that
-    "cls_train_path": "cls_train.txt",  # the list; a chart (and a report) get names like it
+    "wider_labels_path": None,  # file to write: labels of all faces, to train a detector; no other list is written then
+    "cls_train_path": "cls_train.txt",  # the training list; the chart (and the report) are named after it
     "cls_val_path": "cls_val.txt",  # the list of what is held out
     "absolute_paths": True,  # no: paths relative to the list's folder, to move both together
     "min_images": 1,  # people with fewer photos are left out; 2 for triplets
-    "val_share": 0.0,  # share of the people, or of each one's images, to hold out
+    "val_share": 0.0,  # share of the people, or of each person's images, to hold out
     "val_split": "identity",  # identity: people never trained on; image: new photos of the same
-    "seed": 0,  # of the choice
+    "seed": 0,  # seed of the choice of what is held out
 }
 _choices = {
     "crop_mode": MODES,

@@ -14,7 +14,7 @@ from utils.settings.settings import describe
 
 _defaults = {
     "source": "0",  # number of a camera, a video file, or an address (rtsp://, http://)
-    "camera_size": None,  # width, height that a camera is asked for, as 1280,720; none: its own
+    "camera_size": None,  # width, height that a camera is asked for, such as 1280,720; none: its own
     "frame_step": 1,  # of a file, take every n-th frame
     "max_seconds": None,  # stop at this second of the video; none: at its end
     # finding and following faces:
@@ -22,22 +22,22 @@ _defaults = {
     "detect_every": 1,  # look for faces in every n-th frame only, move them on in the others
     "track_memory": 1.0,  # seconds that a face may be out of sight and still be the same track
     # detector; none: the default of retinaface.py:
-    "detector": "retinaface",  # which one
+    "detector": "retinaface",  # what finds the faces
     "detector_model_path": None,  # weights of the detector; mtcnn: folder with det1-3.npy
     "detector_backbone": None,  # of retinaface; none: what the weights are of
     "detector_confidence": None,  # of retinaface: least score of a face
-    "detector_nms_iou": None,  # of retinaface: of boxes that overlap more, the better one stays
-    "detector_precision": None,  # of retinaface's weights on a CPU: int8 is fast
+    "detector_nms_iou": None,  # of retinaface: of two boxes that overlap more than this, the better one stays
+    "detector_precision": None,  # of retinaface: number format of its weights on a CPU; int8 is fast
     # naming; none: the default of facenet.py:
     "gallery_path": "gallery.h5",  # who is known, made by predict.py --mode encode; none: nobody
     "model_path": None,  # weights in any format of the README, or a published name
     "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
-    "precision": None,  # of the recognition network's weights on a CPU: int8 is fast
+    "precision": None,  # number format of the recognition network's weights on a CPU; int8 is fast
     "threshold": None,  # largest distance of one person's photos
     # share of strangers that may get a name, for which the threshold is measured on the gallery;
     # none: threshold as it is
     "false_accept_rate": None,
-    "scoring": "mean",  # distance to a person's nearest photo, or to their mean
+    "scoring": "mean",  # distance to a person's nearest photo, or to the mean of all
     "recognize_every": 0.5,  # seconds after which a face that has a name is looked at again
     "flip": True,  # look at a face mirrored, too: fewer strangers get a name, takes a little longer
     "min_face": 20,  # pixels: a face smaller than this is boxed, but not named

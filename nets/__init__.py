@@ -4,5 +4,5 @@
 # tests/nets/test_graph_version.py fails until then.
 GRAPH_VERSION = 1
 
-# The keys of `nets.backbones.BACKBONES`, for who must not import Keras.
+# The keys of `nets.backbones.BACKBONES`, for code that must not import Keras.
 BACKBONE_NAMES = ("mobilenet", "inception_resnetv1", "arcface_mobilenet", "arcface_mobilefacenet", "arcface_iresnet50")

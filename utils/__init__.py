@@ -1,4 +1,4 @@
-"""What surrounds the networks, in wings: README.md, "Where things are", says which and what lives in each."""
+"""What surrounds the networks, in wings; README.md, "Where things are", says what lives in each."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module

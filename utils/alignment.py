@@ -1,4 +1,4 @@
-"""The original's name of `utils.faces.alignment`."""
+"""Hands on `utils.faces.alignment` under the name that users of the originals know."""
 
 from utils.faces.alignment import align, crop
 

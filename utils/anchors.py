@@ -1,4 +1,4 @@
-"""The original's name of `utils.detection.anchors`."""
+"""Hands on `utils.detection.anchors` under the name that users of the originals know."""
 
 from utils.detection.anchors import Anchors
 

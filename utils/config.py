@@ -1,4 +1,4 @@
-"""What the two RetinaFace networks differ in, and share."""
+"""Settings of the two RetinaFace networks: what they share, and what differs."""
 
 import os
 

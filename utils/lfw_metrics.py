@@ -1,4 +1,4 @@
-"""The original's name of `utils.evaluation.lfw_metrics` and of what it measures by."""
+"""Hands on `utils.evaluation.lfw_metrics`, and rates of `roc`, under the name that users of the originals know."""
 
 from utils.evaluation.lfw_metrics import distance, evaluate
 from utils.evaluation.roc import best_threshold, equal_error_rate, tar_at_far

@@ -1,4 +1,4 @@
-"""The original's name of `utils.detection.mtcnn`."""
+"""Hands on `utils.detection.mtcnn` under the name that users of the originals know."""
 
 from utils.detection.mtcnn import Mtcnn
 

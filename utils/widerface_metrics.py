@@ -1,4 +1,4 @@
-"""The original's name of `utils.evaluation.widerface_metrics`."""
+"""Hands on `utils.evaluation.widerface_metrics` under the name that users of the originals know."""
 
 from utils.evaluation.widerface_metrics import evaluate, evaluate_arrays
 

@@ -1,6 +1,6 @@
 """Times a gallery of a million embeddings: `python -m tests.benchmarks.bench_gallery [rows]`.
 
-Searches stand beside a plain NumPy product, which finds no neighbours yet. Takes 4 GB of memory,
+Searches stand beside a plain NumPy product, which finds no neighbours yet. It takes 4 GB of memory,
 and 1.1 GB of disk in a temporary folder.
 """
 

@@ -1,8 +1,8 @@
-"""Names faces of a made video whose truth is known, and measures.
+"""Measures how often the faces of a made video, whose truth is known, get the right name.
 
     python -m tests.benchmarks.bench_video PHOTOS IDENTITIES RECOGNITION_WEIGHTS DETECTOR_WEIGHTS
 
-PHOTOS and IDENTITIES as for tests/make_video.py. Further arguments are settings of video.py, as
+PHOTOS and IDENTITIES are those of tests/make_video.py. Further arguments are settings of video.py, such as
 --detect_every 3, and --seed N, which draws other people.
 """
 

@@ -1,4 +1,4 @@
-"""Sets of photos: folders and lists of people, labels, screening, crops, splits.
+"""Sets of photos: folders and lists of people, labels, screening, crops, splits, the report.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `CropRules`, `list_folders`,
 `read_cls_txt`, `read_wider_labels`, `split_by_identity`, `split_by_image`, `write_cls_txt`, `write_wider_labels`.

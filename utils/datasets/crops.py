@@ -3,9 +3,9 @@
     alignment = DatasetAlignment("aligned", CropRules(size=112), {"detector": "mtcnn"})
     rows = alignment.align(portraits, [], lambda: detector.detect_batch, {"batch_size": 32, "random_order": False})
 
-It can be killed at any time and goes on where it stopped: a crop is written as a whole or not at all, then
-noted in the report. Several processes may work on one folder if each takes the photos in
-another order; one that finds a photo in the report passes it over.
+An alignment can be killed at any time, and the next run goes on where it stopped: a crop is written as a whole or not
+at all, then noted in the report. Several processes may work on one folder if each takes the photos in another order;
+one that finds a photo in the report passes it over.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The report of a dataset: a CSV that says what became of each photo, and an alignment what is done.
+"""The report of a dataset: a CSV that says what became of each photo, and tells an alignment what is done.
 
 While an alignment runs, rows are appended as photos are finished; several processes may do so at
 once. At the end the report is sorted. A run that was killed leaves its rows behind, at worst with

@@ -1,4 +1,4 @@
-"""What runs a network: LiteRT on a CPU, TensorFlow on a GPU, in float32 or fewer bits.
+"""What runs a network: LiteRT on a CPU, TensorFlow on a GPU, in float32 or fewer bits; devices and timing.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `Stopwatch`, `choose_strategy`,
 `compile_engine`, `device_name`.

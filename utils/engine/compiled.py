@@ -1,4 +1,4 @@
-"""Compiled networks on disk: a LiteRT flatbuffer and, behind it, what it is of.
+"""Compiled networks on disk: a LiteRT flatbuffer, followed by the facts of its network.
 
 A file holds the flatbuffer, then its facts as JSON, the length of that JSON (4 bytes, little-endian) and the SHA-256 of
 all before. LiteRT reads the front and ignores the rest, so the file runs elsewhere, too.

@@ -1,4 +1,4 @@
-"""How good it is: LFW's and WIDER FACE's protocols, ROC curves, cached embeddings.
+"""How good a network is: LFW's and WIDER FACE's protocols, ROC curves, calibration, cached embeddings.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `equal_error_rate`,
 `evaluate_curves`, `evaluate_embeddings`, `read_pairs`, `tar_at_far`, `threshold_at_far`.

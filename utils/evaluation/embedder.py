@@ -37,7 +37,7 @@ DETECTOR_WEIGHTS = {"retinaface": "model_data/retinaface_mobilenet025.weights.h5
 RECOGNISER_KEYS = ("backbone", "input_shape", "normalization", "letterbox_image", "engine", "precision")
 """Settings of `Facenet` that decide a crop's embedding, besides the weights."""
 
-_SAVE_EVERY = 2000  # images; a run that is stopped loses no more
+_SAVE_EVERY = 2000  # images after which the caches are saved; a stopped run loses no more
 _HASHING_THREADS = 4
 _DETECTION_COLUMNS = 15
 

@@ -1,4 +1,4 @@
-"""What a verification run says: its protocol, its figures on the screen, as JSON and as pictures."""
+"""What a verification run reports: its protocol, its figures on the screen, as JSON and as pictures."""
 
 import warnings
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Networks for other programs: TFLite, ONNX and SavedModel files, compared with Keras.
+"""Networks for other programs: TFLite, ONNX and SavedModel files, compared with Keras; layers and FLOPs.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `mtcnn_subjects`, `open_exported`,
 `recognizer_subject`, `retinaface_subject`.

@@ -1,4 +1,4 @@
-"""Faces of a photo: boxes, landmarks, crops, the stream of photos through both networks.
+"""Faces of a photo: boxes, landmarks, crops, the choice of one, the stream of photos through both networks.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `Detections`, `NoFaceError`,
 `align`, `crop`, `face_stream`, `iou`.

@@ -1,4 +1,4 @@
-"""Embeddings of faces: what makes them, and their unit length."""
+"""Embeddings of faces: what an embedder offers, and the scaling to unit length."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

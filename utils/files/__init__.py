@@ -1,6 +1,6 @@
-"""Files and what they are named by: written whole or not at all, told apart by content, cached.
+"""Files: written whole or not at all, named by their content, cached, unpickled safely.
 
-It may import nothing of this project. Users get `replacing`.
+It needs no other wing. Users get `replacing`.
 """
 
 from utils import exports

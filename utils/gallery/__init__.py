@@ -1,4 +1,4 @@
-"""People who are known: their photos, names and embeddings, and who resembles them.
+"""People who are known: their photos, names and embeddings, and who resembles them; groups of those who are not.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `FaceClassifier`, `FaceIndex`,
 `Gallery`, `GalleryError`.

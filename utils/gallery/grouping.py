@@ -17,8 +17,8 @@ from utils.images.placement import letterbox
 from utils.pictures.drawing import contact_sheet
 
 _MOST_ON_SHEET = 100
-_THUMBNAIL = 96  # pixels
-_DBSCAN_SHARE = 0.8  # of the threshold: dbscan goes from face to face, so each step must be safer
+_THUMBNAIL = 96  # side in pixels
+_DBSCAN_SHARE = 0.8  # times the threshold: dbscan goes from face to face, so each step must be safer
 
 
 def group(facenet: Embedder, paths: Iterable[str | os.PathLike], settings: Mapping[str, Any]) -> Iterator[str]:

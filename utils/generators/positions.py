@@ -1,4 +1,4 @@
-"""Positions of a training's stream: how workers share them, and which images come there."""
+"""Positions of a training's stream: how workers share them, and which image stands at each."""
 
 from typing import Any
 

@@ -139,7 +139,7 @@ def _map(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
 
 
 def _lay_out(columns: Sequence[tf.Tensor], group: int, replicas: int) -> Sequence[tf.Tensor]:
-    """Orders a batch: each replica's part has the first of every group, the second of every..."""
+    """Orders a batch: each replica's part has the first image of each of its groups, then the second ones, etc."""
     if group == 1:
         return columns
     rows = np.arange(columns[0].shape[0]).reshape(replicas, -1, group).swapaxes(1, 2).ravel()

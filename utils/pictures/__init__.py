@@ -1,7 +1,7 @@
-"""What people look at: boxes and names on photos, sheets of faces, curves.
+"""What people look at: boxes and names on photos, sheets of faces, curves; and the prompt that asks for photos.
 
-It may import the floors below (README.md, "Where things are") and nets/. Users get `box_folder`,
-`compare`, `contact_sheet`, `draw_detections`, `side_by_side`.
+It may import the floors below (README.md, "Where things are") and nets/. Users get `box_folder`, `compare`,
+`contact_sheet`, `draw_detections`, `side_by_side`.
 """
 
 from utils import exports

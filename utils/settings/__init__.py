@@ -1,6 +1,6 @@
 """Settings of scripts: `_defaults`, overridden on the command line, checked.
 
-It may import nothing of this project. Users get `describe`, `from_command_line`, `override`, `run`.
+It needs no other wing. Users get `describe`, `from_command_line`, `override`, `run`.
 """
 
 from utils import exports

@@ -1,4 +1,4 @@
-"""How networks learn: trainers, tasks, schedules, optimizers, callbacks, checkpoints.
+"""How networks learn: trainers, tasks, phases, schedules, optimizers, callbacks, checkpoints, verification.
 
 It may import the floors below (README.md, "Where things are") and nets/. Users get `DetectionTask`,
 `RecognitionTask`, `build_optimizer`.

@@ -8,17 +8,17 @@ from utils.faces.embeddings import unit_rows
 from utils.gallery.index import UNKNOWN, Identity
 
 _WINDOW = 30  # votes that count
-_SETTLE = 2  # votes that settle a name, _SETTLE_UNKNOWN that settle that nobody is known
-_SETTLE_UNKNOWN = 8  # in a row, of one look of the face
-_CHANGE = 6  # votes that must be there before a name is changed
-_SHARE = 2 / 3  # of the votes that the new name must have then
-_CLEAR = 0.8  # of the threshold: a vote at a distance below is clear
-_CLEAR_ENOUGH, _PLAIN_ENOUGH = 2, 5  # clear, or any, votes in a row that name an unknown face
-_STRANGER = 1.1  # of the threshold: so far from its own earlier faces a face is somebody else's
-_STRANGE = 3  # such faces in a row
-_KEEP = 1.15  # of the threshold: up to here a face that has a name keeps it
-_GAIN, _CHANGED_GAIN = 0.2, 0.5  # least weight of the latest look in the mean; if it has changed
-_ANCHOR_GAIN = 0.02  # the same of the mean that strangers are told by
+_SETTLE = 2  # votes that settle a name
+_SETTLE_UNKNOWN = 8  # votes in a row, while the face looks the same, that settle that nobody knows it
+_CHANGE = 6  # votes that must be there before a settled name may change
+_SHARE = 2 / 3  # share of those votes that the new name must have
+_CLEAR = 0.8  # times the threshold: a vote at a smaller distance is clear
+_CLEAR_ENOUGH, _PLAIN_ENOUGH = 2, 5  # clear votes, or votes of any kind, in a row that name an unknown face
+_STRANGER = 1.1  # times the threshold: a face at this distance from the track's earlier ones is somebody else's
+_STRANGE = 3  # such faces in a row end the track
+_KEEP = 1.15  # times the threshold: below it a vote still counts for the name that the face has
+_GAIN, _CHANGED_GAIN = 0.2, 0.5  # least weight of the latest look in the mean: usually, and after a change
+_ANCHOR_GAIN = 0.02  # the same in the slow mean, which tells strangers
 
 
 class TrackName:

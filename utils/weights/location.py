@@ -1,4 +1,4 @@
-"""Where the weights lie that a setting `model_path` means."""
+"""Finds the weights that a setting `model_path` names: a file, or a published one."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ SHIPPED = beside_project("model_data")
 
 
 def locate(model_path: str | os.PathLike, default: str | os.PathLike | None = None) -> str:
-    """Returns where the weights are that a setting means.
+    """Returns the path of the weights that a setting names.
 
     A published name, such as "arcface_mobilefacenet", is the file of that name in the project's model_data or in the
     cache folder; where it is in neither, it is downloaded into the cache folder, once.

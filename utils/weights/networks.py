@@ -1,4 +1,4 @@
-"""The networks of weight files, for an engine: found compiled by their content, built only where that is needed."""
+"""Networks of weight files, for an engine: found compiled, by their content, or built where that is needed."""
 
 import json
 import os
