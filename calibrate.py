@@ -104,7 +104,7 @@ def save(network: Facenet, found: Mapping[str, Any], distances: np.ndarray, same
 
     facts = {
         "network": network.backbone,
-        "embedding_size": network.model.output_shape[-1],
+        "embedding_size": network.embedding_size,
         "normalization": network.normalization,
         "input_shape": list(network.input_shape),
         "calibrated": datetime.date.today().isoformat(),

@@ -105,7 +105,7 @@ class Facenet:
         self.backbone = named_backbone(self._source, facts, settings["backbone"])
         self.input_shape: tuple[int, int, int] = tuple(facts["shape"][1:])
         self.normalization: str = settings["normalization"] or facts["normalization"]
-        self._embedding_size: int = facts["embedding_size"]
+        self.embedding_size: int = facts["embedding_size"]
         self._detector = build_detector(settings, enlarge=False) if self.detector else None
 
     @property
@@ -141,7 +141,7 @@ class Facenet:
             ImageError: an image cannot be read.
         """
         stages: list[Stage] = [self._cut, partial(embed_faces, embed_crops=self.embed_crops)]
-        embeddings = [np.zeros((0, self._embedding_size), np.float32)]
+        embeddings = [np.zeros((0, self.embedding_size), np.float32)]
         # one thread: a PIL image may be there twice, and two must not load it at once
         for photo in face_stream(_as_list(images), stages, self.batch_size, threads=1):
             if photo.error:
@@ -237,7 +237,7 @@ class Facenet:
         Returns:
             (N, D) float32, rows of unit length.
         """
-        rows = [np.zeros((0, self._embedding_size), np.float32)]
+        rows = [np.zeros((0, self.embedding_size), np.float32)]
         for start in range(0, len(crops), self.batch_size):
             batch = np.stack(list(crops[start : start + self.batch_size]))
             rows.append(np.asarray(self._network(normalize(batch, self.normalization))))

@@ -15,7 +15,8 @@ from setuptools.command.build_py import build_py
 FACE = "faces"  # the module that becomes the package's __init__.py
 ROOT = Path(__file__).parent
 # Downloaded weights may lie in model_data, too, and stay out.
-ENDS = ("weights.h5", "tflite", "json", "md", "png")
+OURS = [path.name.removesuffix(".weights.h5") for path in ROOT.glob("model_data/*.weights.h5")]
+DATA = [f"model_data/{name}.{end}" for name in OURS for end in ("weights.h5", "tflite", "json", "png")]
 NAMES = "|".join(["nets", "utils", *({path.stem for path in ROOT.glob("*.py")} - {FACE, "setup"})])
 # A module's name in an import or a command -> the same in the package.
 RENAMINGS = {
@@ -60,7 +61,7 @@ packages = find_packages(str(ROOT), include=["nets", "nets.*", "utils", "utils.*
 setup(
     packages=[FACE, *(f"{FACE}.{package}" for package in packages)],
     package_dir={FACE: ".", f"{FACE}.nets": "nets", f"{FACE}.utils": "utils"},
-    package_data={FACE: [*(f"model_data/*.{end}" for end in ENDS), "img/*"]},
+    package_data={FACE: [*DATA, "model_data/README.md", "img/*"]},
     cmdclass={"build_py": BuildFaces},
     options={"build": {"build_base": scratch.name}, "egg_info": {"egg_base": scratch.name}},
 )

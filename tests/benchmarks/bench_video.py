@@ -20,7 +20,7 @@ import video
 from retinaface import Retinaface
 from tests.make_video import choose, read_identities, write
 from utils.faces.boxes import iou
-from utils.gallery.gallery import UNKNOWN
+from utils.gallery.index import UNKNOWN
 from utils.settings.command_line import from_command_line
 from utils.video.outputs import open_outputs
 from utils.video.source import open_source

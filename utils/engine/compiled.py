@@ -49,7 +49,7 @@ def read_compiled(path: str | os.PathLike, name: str) -> Compiled | None:
     length = int.from_bytes(body[-_LENGTH_BYTES:], "little")
     facts = json.loads(bytes(body[-_LENGTH_BYTES - length : -_LENGTH_BYTES]))
     # LiteRT maps the file into memory, so that processes share its weights and unused ones can leave.
-    return Compiled(Path(path), facts) if facts.get("name") == name else None
+    return Compiled(Path(path).absolute(), facts) if facts.get("name") == name else None
 
 
 def write_compiled(path: str | os.PathLike, compiled: Compiled) -> Compiled:
@@ -58,13 +58,19 @@ def write_compiled(path: str | os.PathLike, compiled: Compiled) -> Compiled:
     Raises:
         OSError: the file cannot be written.
     """
-    content = compiled.content
-    flatbuffer = content if isinstance(content, bytes) else content.read_bytes()
     facts = json.dumps(dict(compiled.facts)).encode()
-    body = flatbuffer + facts + len(facts).to_bytes(_LENGTH_BYTES, "little")
+    body = flatbuffer(compiled) + facts + len(facts).to_bytes(_LENGTH_BYTES, "little")
     with replacing(path) as temporary:
         temporary.write_bytes(body + hashlib.sha256(body).digest())
-    return compiled._replace(content=Path(path))
+    return compiled._replace(content=Path(path).absolute())
+
+
+def flatbuffer(compiled: Compiled) -> bytes:
+    """Returns the flatbuffer alone, without what follows it in a file."""
+    if isinstance(compiled.content, bytes):
+        return compiled.content
+    body = compiled.content.read_bytes()[:-_CHECKSUM_BYTES]
+    return body[: -_LENGTH_BYTES - int.from_bytes(body[-_LENGTH_BYTES:], "little")]
 
 
 def keep_in_cache(compiled: Compiled) -> Compiled:

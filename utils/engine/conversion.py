@@ -109,7 +109,7 @@ def keras_outputs(model: "keras.Model", images: np.ndarray) -> list[np.ndarray]:
 
 
 def fingerprint(model: "keras.Model") -> str:
-    """Returns a hexadecimal name for the conversion of a model: equal only if that would be."""
+    """Returns a hexadecimal name for the conversion of a model: equal for two models only if their conversions are."""
     import keras
     import tensorflow as tf
 

@@ -1,8 +1,9 @@
-"""Where training runs: a CPU, one GPU, several, or several machines."""
+"""Which devices there are, and which of them training uses: a CPU, one GPU, several, or several machines."""
 
 import contextlib
 import os
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from glob import glob
@@ -10,7 +11,8 @@ from importlib.util import find_spec
 from typing import Any
 
 # Nvidia's driver, AMD's, and that of Windows' Linux subsystem
-_GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+_GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/usr/lib/wsl/lib/libcuda.so*")
+_SILENCING = threading.Lock()  # stderr is one for all threads
 
 
 def choose_strategy(train_gpu: int | Sequence[int] | None = None) -> Any:
@@ -83,8 +85,7 @@ def start_tensorflow(needed_for: str) -> None:
         return
     if find_spec("tensorflow") is None:
         raise ModuleNotFoundError(
-            f"{needed_for}: no compiled form of this network is at hand, and making one needs TensorFlow: "
-            "pip install tensorflow",
+            f"{needed_for}: building this network needs TensorFlow (pip install tensorflow), as does compiling it",
             name="tensorflow",
         )
     _gpus()
@@ -92,15 +93,19 @@ def start_tensorflow(needed_for: str) -> None:
 
 def _gpus() -> list[Any]:
     """Returns the GPUs that TensorFlow sees; its start prints ten lines that no setting of its own stops."""
-    with _silent_stderr():
+    with _SILENCING, _silent_stderr():
         import tensorflow as tf
 
         return tf.config.list_physical_devices("GPU")
 
 
 def _shows_gpu() -> bool:
-    """Returns whether the system has a device file of a GPU; a Mac has none, so TensorFlow is asked there."""
-    return sys.platform == "darwin" or any(glob(pattern) for pattern in _GPU_FILES)
+    """Returns whether the system has a device file of a GPU, or a Mac has TensorFlow's plugin for its own."""
+    if sys.platform != "darwin":
+        return any(glob(pattern) for pattern in _GPU_FILES)
+    from importlib import metadata
+
+    return any(metadata.distributions(name="tensorflow-metal"))
 
 
 def device_name() -> str:
@@ -119,7 +124,7 @@ def device_name() -> str:
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
     """Sends what native code prints to stderr nowhere, unless FACES_DEBUG is set."""
-    if os.environ.get("FACES_DEBUG", "0") != "0":
+    if os.environ.get("FACES_DEBUG", "0") != "0" or sys.stderr is None:
         yield
         return
     sys.stderr.flush()
@@ -134,5 +139,6 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Returns how many cores there are."""
-    return os.cpu_count() or 1
+    """Returns how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -4,14 +4,14 @@ On a CPU the network is converted to LiteRT (`utils.engine.litert`), on a GPU it
 """
 
 import logging
-import os
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.engine.conversion import fingerprint
-from utils.engine.devices import has_gpu
+from utils.engine.devices import cores, has_gpu
 from utils.engine.litert import Interpreters
 from utils.engine.network import Built, Network
 from utils.engine.quantization import check_precision
@@ -106,8 +106,8 @@ def compile_engine(
         engine: "keras" for a `tf.function`, "litert" for LiteRT, or "auto": LiteRT on a CPU if
             it is installed and can run the network, else the `tf.function`.
         threads: CPU threads of LiteRT; None for all that this process may use.
-        sizes: image sizes (H, W) that LiteRT keeps ready, each with its own buffers. Coming back to
-            a size costs nothing while it is kept, and up to half a run where it is not.
+        sizes: image sizes (H, W) that LiteRT keeps ready, each with its own buffers. Another size costs up to half a
+            run, once.
         precision: of the weights: "float32", or "float16" or "int8" (`utils.engine.quantization`), which
             run on LiteRT only.
 
@@ -127,17 +127,17 @@ def compile_engine(
     if lower and engine == "keras":
         raise ValueError(f"precision {precision} needs engine litert or auto, not keras")
     source = network if isinstance(network, Network) else _network_of(network)
-    on_gpu = engine != "litert" and has_gpu()
+    on_gpu = engine != "litert" and not lower and has_gpu()
     if engine == "litert" or lower or (engine == "auto" and not on_gpu):
         source.prepare(precision)  # outside of `try`: its errors are about the weights, not about LiteRT
-        threads = threads or _usable_cores()
+        threads = threads or cores()
         try:
             compiled = source.compiled(precision)
             run = Interpreters(compiled.content, threads, sizes)
             return Engine("litert", run, compiled.facts, threads * LITERT_PIXELS_PER_THREAD)
         except Exception as error:  # The converter and the interpreter raise types of their own.
             reason = f"LiteRT cannot run {source.title!r}: {_first_line(error)}"
-            if engine == "litert" or lower:
+            if engine == "litert" or lower or find_spec("tensorflow") is None:
                 raise ValueError(reason) from error
             _log.warning("%s; it runs slower, on TensorFlow", reason)
     model, facts, _ = source.built()
@@ -150,11 +150,6 @@ def _network_of(model: "keras.Model") -> Network:
     if len(model.inputs) != 1:
         raise ValueError(f"an engine takes one input, {model.name!r} has {len(model.inputs)}")
     return Network(model.name, fingerprint(model), lambda: Built(model, {}))
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

@@ -50,8 +50,9 @@ class Interpreters:
             return tuple(interpreter.get_tensor(target) for target in self._targets)
 
     def _take(self, size: tuple[int, ...]) -> tuple[Any, tuple[int, ...] | None]:
-        if size in self._kept:
-            return self._kept.pop(size)
+        for known in (size, None):  # None: the first one, which has no size yet
+            if known in self._kept:
+                return self._kept.pop(known)
         if len(self._kept) < self._limit:
             return self._new(), None
         # Resizing is cheaper than starting anew: the packed weights stay.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from utils.engine import conversion, quantization
-from utils.engine.compiled import Compiled, cached_path, keep_in_cache, read_compiled
+from utils.engine.compiled import Compiled, cached_path, flatbuffer, keep_in_cache, read_compiled
 from utils.engine.devices import start_tensorflow
 from utils.engine.litert import Interpreters
 from utils.files.digests import digest
@@ -42,7 +42,7 @@ class Network:
 
         Args:
             title: what to call the network in a message.
-            name: equal only for networks that compute the same: of weights, settings and code.
+            name: digest of weights, settings and code; two networks of one name compute the same.
             build: builds it and loads its weights.
             beside: precision -> where a compiled form may lie that comes along with the weights.
         """
@@ -68,11 +68,12 @@ class Network:
 
     def prepare(self, precision: str) -> None:
         """Builds the Keras model if no compiled form serves; raises what the builder raises."""
-        if self._find(precision) is None and self._find("float32") is None:
-            self.built()
+        with self._lock:
+            if self._find(precision) is None and self._find("float32") is None:
+                self.built()
 
     def compiled(self, precision: str = "float32") -> Compiled:
-        """Returns the network for LiteRT: as found, else converted, checked and kept in the cache.
+        """Returns the network for LiteRT: as found beside the weights or in the cache, else made.
 
         Args:
             precision: of the weights, one of `quantization.PRECISIONS`.
@@ -82,13 +83,16 @@ class Network:
             RuntimeError: the converted network does not answer as the Keras model does.
             Exception: whatever the converter raises for a layer that it does not know.
         """
-        found = self._find(precision)
-        if found is None:
+        with self._lock:
+            return self._find(precision) or self.make(precision)
+
+    def make(self, precision: str = "float32") -> Compiled:
+        """Converts the network, checks the result and keeps it in the cache; arguments and errors as of `compiled`."""
+        with self._lock:
             made = self._convert() if precision == "float32" else self._quantize(precision)
-            name = self._name(precision)
-            found = keep_in_cache(made._replace(facts={**made.facts, "name": name}))
-            self._found[precision] = found
-        return found
+            self._found[precision] = keep_in_cache(made._replace(facts={**made.facts, "name": self._name(precision)}))
+            self._built = None  # The compiled form is enough; a Keras model is built again when it is asked for.
+            return self._found[precision]
 
     def _name(self, precision: str) -> str:
         return digest(json.dumps([self.name, precision]).encode()).hex()
@@ -111,7 +115,7 @@ class Network:
         shape = model.inputs[0].shape
         import ai_edge_litert.interpreter  # noqa: F401  Fail before the conversion, not after it.
 
-        print(f"{self.title}: is converted for this CPU, once", file=sys.stderr)
+        print(f"{self.title}: is converted to LiteRT, once", file=sys.stderr)
         content = conversion.convert(model)
         conversion.check_alike(
             lambda images: conversion.keras_outputs(model, images),
@@ -123,7 +127,7 @@ class Network:
 
     def _quantize(self, precision: str) -> Compiled:
         whole = self.compiled()
-        content = whole.content if isinstance(whole.content, bytes) else whole.content.read_bytes()
+        content = flatbuffer(whole)
         made = quantization.quantize(content, precision)
         conversion.check_alike(
             Interpreters(content, 1, 1),

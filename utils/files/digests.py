@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from utils.files.project import PACKAGE_PREFIX, PROJECT
 
 DIGEST_BYTES = 16
+_TF1_ENDING = r"\.(index|meta|data-\d+-of-\d+)"
 _VERSIONED = ("ai-edge-litert", "keras", "numpy", "tensorflow")
 
 
@@ -28,18 +30,21 @@ def weights_digest(path: str | os.PathLike) -> str:
     """Returns a name for the content of weights.
 
     Args:
-        path: a file, the prefix of a TensorFlow 1 checkpoint, or a folder of MTCNN's det*.npy.
+        path: a file, a TensorFlow 1 checkpoint (its prefix or one of its files), or a folder of MTCNN's det*.npy.
 
     Raises:
         FileNotFoundError: no weights there.
     """
     path = Path(path)
+    prefix = re.sub(_TF1_ENDING + "$", "", path.name)
+    files: list[Path] = []
     if path.is_dir():
         files = sorted(path.glob("det*.npy"))
+    elif path.with_name(f"{prefix}.index").is_file():  # of one checkpoint, all files count, whichever was given
+        part = re.compile(re.escape(prefix) + _TF1_ENDING)
+        files = sorted(file for file in path.parent.iterdir() if part.fullmatch(file.name))
     elif path.is_file():
         files = [path]
-    else:
-        files = sorted(path.parent.glob(f"{path.name}.*"))
     if not files:
         published = "no such weight file; published ones: python -m utils.weights download list"
         raise FileNotFoundError(f"{path}: {'no det*.npy in this folder' if path.is_dir() else published}")

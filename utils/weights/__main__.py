@@ -16,7 +16,7 @@ from utils.engine.network import Network
 from utils.engine.quantization import PRECISIONS
 from utils.weights.loading import LoadReport, save_weights
 from utils.weights.location import SHIPPED
-from utils.weights.networks import beside, recognizer, retinaface
+from utils.weights.networks import MTCNN_FILES, beside, mtcnn, recognizer, retinaface
 from utils.weights.weight_files import WeightFile, read_weight_file
 
 
@@ -46,14 +46,25 @@ def convert(source_path: str | os.PathLike, target_path: str | os.PathLike) -> L
     return report
 
 
-def compile_beside(path: str, precision: str = "float32") -> Path:
-    """Writes the compiled form of a weight file beside it, where the wrappers find it; returns its path.
+def compile_beside(path: str, precision: str = "float32") -> list[Path]:
+    """Writes the compiled form of weights beside them, where the wrappers find it on machines without TensorFlow.
 
-    Machines without TensorFlow then run these weights.
+    Args:
+        path: a weight file, or a folder with MTCNN's det1.npy, det2.npy and det3.npy.
+        precision: of the compiled weights.
+
+    Returns:
+        The files that were written.
     """
-    target = beside(path, precision)
-    write_compiled(target, _network(read_weight_file(path)).compiled(precision))
-    return target
+    if Path(path).is_dir():
+        networks = dict(zip((Path(path, name) for name in MTCNN_FILES), mtcnn(path), strict=True))
+    else:
+        source = read_weight_file(path)
+        networks = {Path(source.path): _network(source)}
+    targets = {beside(weights, precision): network for weights, network in networks.items()}
+    for target, network in targets.items():
+        write_compiled(target, network.make(precision))
+    return list(targets)
 
 
 def _network(source: WeightFile) -> Network:
@@ -73,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.add_argument("source")
     command.add_argument("target")
     command = commands.add_parser("compile", help="write beside a weight file what runs without TensorFlow")
-    command.add_argument("file")
+    command.add_argument("file", help="or the folder of MTCNN's three")
     command.add_argument("--precision", choices=PRECISIONS, default="float32")
     command = commands.add_parser("download", help="fetch a published weight file")
     command.add_argument("name", help="'list' shows the names")
@@ -84,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif arguments.command == "convert":
         print(f"{arguments.target}: {convert(arguments.source, arguments.target)}")
     elif arguments.command == "compile":
-        print(compile_beside(arguments.file, arguments.precision))
+        print(*compile_beside(arguments.file, arguments.precision), sep="\n")
     else:
         from utils.weights import downloads
 

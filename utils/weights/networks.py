@@ -140,5 +140,5 @@ def _network(path: str | os.PathLike, settings: Mapping[str, Any], build: Callab
     """Names a network by the content of its weights, the settings that shape it, and the version of the graphs."""
     named = json.dumps([GRAPH_VERSION, weights_digest(path), settings], sort_keys=True)
     return Network(
-        Path(path).name, digest(named.encode()).hex(), build, {kind: beside(path, kind) for kind in PRECISIONS}
+        os.fspath(path), digest(named.encode()).hex(), build, {kind: beside(path, kind) for kind in PRECISIONS}
     )

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from utils.engine.compiled import Compiled, cached_path, keep_in_cache, read_compiled, write_compiled
+from utils.engine.compiled import Compiled, cached_path, flatbuffer, keep_in_cache, read_compiled, write_compiled
 
 FACTS = {"name": "n", "shape": [None, 8, 8, 3]}
 
@@ -14,6 +14,7 @@ def test_round_trip(tmp_path):
     assert path.read_bytes().startswith(b"flatbuffer")
     again = write_compiled(tmp_path / "copy.tflite", written)
     assert read_compiled(again.content, "n").facts == FACTS
+    assert again.content.read_bytes() == path.read_bytes() and flatbuffer(again) == b"flatbuffer"
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", "cut", "flip"])

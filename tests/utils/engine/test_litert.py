@@ -23,3 +23,12 @@ def test_interpreters_are_bounded_and_the_oldest_size_goes(limit):
             check(run, model, images(side, count))
         assert len(run._kept) <= limit
     assert list(run._kept) == [(16, 16), (12, 12), (20, 20)][3 - limit :]
+
+
+def test_one_size_takes_one_interpreter(tmp_path):
+    path = tmp_path / "net.tflite"
+    path.write_bytes(conversion.convert(network()))
+    run = Interpreters(path, 1, 2)
+    path.unlink()  # another process may make room in the cache
+    for count in (1, 3):
+        check(run, network(), images(8, count))

@@ -8,7 +8,7 @@ from utils.engine import conversion, quantization
 from utils.engine.compiled import write_compiled
 from utils.engine.network import Built, Network
 
-CONVERTED = "network: is converted for this CPU, once\n"
+CONVERTED = "network: is converted to LiteRT, once\n"
 
 
 @pytest.fixture(autouse=True)

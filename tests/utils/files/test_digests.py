@@ -37,6 +37,18 @@ def test_weights_digest_of_a_checkpoint_and_of_a_folder(tmp_path):
     assert weights_digest(tmp_path) != folder
 
 
+def test_all_files_of_a_checkpoint_count_and_nothing_beside_it(tmp_path):
+    for end in ("index", "meta", "data-00000-of-00001"):
+        (tmp_path / f"model.{end}").write_bytes(end.encode())
+    names = {weights_digest(tmp_path / name) for name in ("model", "model.meta", "model.index")}
+    (tmp_path / "model.json").write_bytes(b"a card")
+    (tmp_path / "model.tflite").write_bytes(b"compiled")
+    names.add(weights_digest(tmp_path / "model"))
+    assert len(names) == 1
+    (tmp_path / "model.data-00000-of-00001").write_bytes(b"other")  # the graph of another step is the same
+    assert weights_digest(tmp_path / "model.meta") not in names
+
+
 def test_the_wrappers_code_is_covered():
     files = set()
     waiting = [Path("facenet.py")]

@@ -47,7 +47,7 @@ def test_missing_weights_are_named(tmp_path):
 
 
 def test_compiled_form_beside_the_weights_is_found(weights, tmp_path, monkeypatch):
-    assert compile_beside(weights) == tmp_path / "net.tflite"
+    assert compile_beside(weights) == [tmp_path / "net.tflite"]
     monkeypatch.setenv("FACES_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr(networks, "read_weight_file", lambda path: pytest.fail("read"))
     compiled = recognizer(weights).compiled()
@@ -88,6 +88,15 @@ def test_networks_of_mtcnn_are_told_apart_even_with_the_same_file(tmp_path):
     for number in (1, 2, 3):
         shutil.copy(need("weights/det1.npy"), tmp_path / f"det{number}.npy")
     assert len({network.name for network in mtcnn(str(tmp_path))}) == 3
+
+
+def test_mtcnn_is_compiled_beside_its_files(tmp_path, monkeypatch):
+    for number in (1, 2, 3):
+        shutil.copy(need(f"weights/det{number}.npy"), tmp_path)
+    written = [tmp_path / f"det{number}.npy.tflite" for number in (1, 2, 3)]
+    assert compile_beside(str(tmp_path)) == written
+    monkeypatch.setenv("FACES_CACHE", str(tmp_path / "empty"))
+    assert [network.compiled().content for network in mtcnn(str(tmp_path))] == written
 
 
 def test_missing_file_of_mtcnn_is_named(tmp_path):
