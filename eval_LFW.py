@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from facenet import Facenet, build_detector
+from nets.normalization import NORMALIZATIONS
 from utils.engine.devices import device_name
 from utils.engine.engine import ENGINES
 from utils.engine.quantization import PRECISIONS
@@ -15,6 +16,7 @@ from utils.evaluation.lfw_pairs import check_pairs, load_pairs
 from utils.evaluation.lfw_report import print_report, save_report
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
+from utils.weights.networks import DETECTORS
 
 _defaults = {
     # data:
@@ -27,7 +29,7 @@ _defaults = {
     "model_path": "model_data/arcface_mobilefacenet.weights.h5",  # weights in any format of the README
     "backbone": None,  # a name of nets/backbones.py; none: what the weights are of
     "input_shape": None,  # height, width, 3 of the network; none: the backbone's own
-    "normalization": None,  # unit, symmetric, fixed, per_image; none: what the weights want
+    "normalization": None,  # scaling of the pixels; none: what the weights want
     "letterbox_image": True,  # detector none: keep the image's ratio (yes) or stretch it (no)
     "precision": "float32",  # number format of the weights on a CPU; float16: half the size, int8: fast
     # finding the face:
@@ -50,7 +52,9 @@ _defaults = {
 _choices = {
     "precision": PRECISIONS,
     "detector": (*DETECTOR_WEIGHTS, None),
-    "detector_precision": PRECISIONS,
+    "detector_backbone": (*DETECTORS, None),
+    "detector_precision": (*PRECISIONS, None),
+    "normalization": (*NORMALIZATIONS, None),
     "distance_metric": METRICS,
     "engine": ENGINES,
 }

@@ -66,7 +66,7 @@ _choices = {
     "detector_precision": _PRECISIONS,
     "scoring": ("nearest", "mean"),
     "cluster_method": ("agglomerative", "dbscan"),
-    "engine": ("auto", "litert", "keras"),
+    "engine": ("auto", "keras", "litert"),
     "network": ("recognizer", "detector", "all"),
     "format": ("tflite", "onnx", "saved_model"),
 }

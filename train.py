@@ -28,7 +28,7 @@ _defaults = {
     "batch_size": 64,  # images of a step, all devices together; triplets count three
     "sampler": "plain",  # plain: each image once an epoch; balanced: each person equally often
     "images_per_person": 4,  # triplet: images of each person in a batch
-    "augmentation": "light",  # see utils/generators/face_augmentations.py
+    "augmentation": "light",  # see utils/generators/face_augmentations.py; of retinaface photo_augmentations.py
     # images are enlarged by this share and a random part is kept; FaceNet in TensorFlow: 0.1375 (160
     # of 182 pixels). Held-out images show their middle, LFW's all
     "random_crop": 0.0,
@@ -95,7 +95,7 @@ _ranges = {
     **dict.fromkeys(("batch_size", "steps_per_epoch"), (1, None)),
     **dict.fromkeys(("save_period", "keep_checkpoints", "lfw_period"), (1, None)),
     **dict.fromkeys(("random_crop", "learning_rate", "warmup_epochs", "weight_decay"), (0, None)),
-    **dict.fromkeys(("checkpoint_steps", "early_stop", "seed"), (0, None)),
+    **dict.fromkeys(("checkpoint_steps", "early_stop", "seed", "clipnorm"), (0, None)),
     **dict.fromkeys(("mosaic", "label_smoothing", "sample_rate", "keep_probability"), (0, 1)),
     **dict.fromkeys(("min_learning_rate", "momentum", "ema", "batch_norm_momentum"), (0, 1)),
 }

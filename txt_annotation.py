@@ -33,6 +33,7 @@ from utils.evaluation.embedder import DETECTOR_WEIGHTS, detector_weights
 from utils.files.digests import weights_digest
 from utils.settings.command_line import from_command_line, run
 from utils.settings.settings import describe
+from utils.weights.networks import DETECTORS
 
 _defaults = {
     # photos:
@@ -75,6 +76,7 @@ _choices = {
     "crop_mode": MODES,
     "crop_format": FORMATS,
     "detector": tuple(DETECTOR_WEIGHTS),
+    "detector_backbone": (*DETECTORS, None),
     "engine": ENGINES,
     "val_split": tuple(SPLITS),
 }

@@ -55,7 +55,7 @@ _choices = {
     "detector_precision": _PRECISIONS,
     "precision": _PRECISIONS,
     "scoring": ("nearest", "mean"),
-    "engine": ("auto", "litert", "keras"),
+    "engine": ("auto", "keras", "litert"),
 }
 _ranges = {
     "frame_step": (1, None),

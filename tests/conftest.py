@@ -22,7 +22,11 @@ if HAS_TENSORFLOW:
     tf.config.set_logical_device_configuration(_CPU, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 # Only a file that itself imports what needs TensorFlow may be skipped, not one that an inference module lets down.
-_TRAINS = re.compile(r"^(from|import) (tensorflow|keras|sklearn|scipy|nets|utils\.(training|export|generators))", re.M)
+_TRAINS = re.compile(
+    r"^(from|import) (tensorflow|keras|sklearn|scipy|nets|tests\.(test_train|utils))|"
+    r"^from utils\.(training|export|generators)",
+    re.MULTILINE,
+)
 
 
 @pytest.hookimpl(wrapper=True)

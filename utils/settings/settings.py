@@ -84,7 +84,7 @@ def unknown(key: str, known: Settings) -> str:
 
 def show_choices(allowed: Iterable[Any]) -> str:
     """Returns the allowed values in one line, as one would type them."""
-    return ", ".join("none" if value is None else str(value) for value in allowed)
+    return ", ".join(dict.fromkeys("none" if value is None else str(value) for value in allowed))
 
 
 def show_range(bounds: Bounds) -> str:

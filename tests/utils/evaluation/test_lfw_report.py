@@ -80,6 +80,7 @@ def test_faces_are_not_counted_without_a_detector(capsys, pairs, found, result):
 
 
 def test_the_saved_report(tmp_path, pairs, found, result):
+    pytest.importorskip("matplotlib")
     settings = {**SETTINGS, "output_dir": str(tmp_path / "out")}
     paths = save_report(settings, pairs, found, result, Stopwatch())
     assert [path.name for path in paths] == ["lfw.json", "lfw_roc.png", "lfw_distances.png"]
